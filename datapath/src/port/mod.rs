@@ -1,0 +1,157 @@
+//! One Ethernet queue: frames come, frames go, and every frame's memory is accounted for.
+//!
+//! A [`Frame`] is a move-only handle to a chunk of the port's memory. It can't be sent twice or used after it
+//! was given back, because sending and releasing take it by value. Where it points is checked on every access,
+//! in release builds too, and `free + in the kernel's rings + held = total` holds at any time
+//! ([`FrameAccount`]).
+
+mod waker;
+
+pub use waker::Waker;
+
+use std::io;
+use std::time::Duration;
+
+/// A chunk of a port's memory with bytes of one Ethernet frame.
+///
+/// Dropping one loses its chunk until the port is closed, and closing then panics: give it back by
+/// [`Port::release`] or [`Port::send`].
+#[derive(Debug)]
+#[must_use = "a frame that is neither sent nor released is lost to its port"]
+pub struct Frame {
+    chunk: u32,
+    len: u16,
+    /// Which port it belongs to: another one's frame is refused.
+    port: u16,
+}
+
+impl Frame {
+    /// Bytes of the Ethernet frame, without FCS.
+    pub fn len(&self) -> usize {
+        self.len.into()
+    }
+
+    /// Whether it holds no bytes yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// Where a port's chunks are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameAccount {
+    /// Chunks that the port has.
+    pub total: usize,
+    /// Chunks ready to be received into or allocated.
+    pub free: usize,
+    /// Chunks in the kernel's fill and receive rings.
+    pub receiving: usize,
+    /// Chunks in the kernel's transmit and completion rings.
+    pub sending: usize,
+    /// Chunks that the port's user holds as [`Frame`]s.
+    pub held: usize,
+}
+
+impl FrameAccount {
+    /// Whether every chunk is somewhere, and once.
+    pub fn is_balanced(&self) -> bool {
+        self.free + self.receiving + self.sending + self.held == self.total
+    }
+}
+
+/// How a port reaches its NIC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// AF_XDP, the program run by the NIC's driver.
+    NativeXdp,
+    /// AF_XDP, the program run by the kernel's generic path.
+    GenericXdp,
+    /// A packet socket.
+    AfPacket,
+    /// Another port of the same process.
+    Memory,
+}
+
+/// What a port turned out to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortInfo {
+    /// The interface, or a name for a port without one.
+    pub interface: String,
+    /// The queue's number.
+    pub queue: u32,
+    /// How it reaches the NIC.
+    pub mode: Mode,
+    /// The NIC reads and writes the chunks itself.
+    pub zero_copy: bool,
+    /// The kernel says when it wants a system call to go on.
+    pub need_wakeup: bool,
+}
+
+/// What a port counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PortCounters {
+    /// Frames received.
+    pub received_frames: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Frames sent.
+    pub sent_frames: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Frames that the kernel dropped because our rings were full.
+    pub dropped_frames: u64,
+    /// System calls that asked the kernel to send or to receive.
+    pub doorbells: u64,
+}
+
+/// One Ethernet queue.
+pub trait Port {
+    /// Moves up to `max` received frames to the end of `into` and gives their number. Never waits.
+    fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize;
+
+    /// An empty frame to fill and send; `None` when all are out, which [`Self::flush`] and time mend. There is
+    /// always room to send what was allocated.
+    fn allocate(&mut self) -> Option<Frame>;
+
+    /// The frame's bytes.
+    fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8];
+
+    /// The frame's whole chunk, to write a frame to its front.
+    fn buffer<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8];
+
+    /// Sets how many bytes of the frame count.
+    ///
+    /// # Panics
+    /// If they are more than [`Self::capacity`].
+    fn set_len(&mut self, frame: &mut Frame, len: usize);
+
+    /// The most bytes that a frame holds.
+    fn capacity(&self) -> usize;
+
+    /// Queues the frame to be sent; [`Self::flush`] makes it go.
+    fn send(&mut self, frame: Frame);
+
+    /// Gives a frame back unsent.
+    fn release(&mut self, frame: Frame);
+
+    /// Rings the doorbell once for everything queued, and takes back what has been sent.
+    ///
+    /// # Errors
+    /// When the interface is gone. A link that is down only drops.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Sleeps until a frame can be received, `waker` is woken or `timeout` has passed.
+    ///
+    /// # Errors
+    /// When the interface is gone.
+    fn wait(&mut self, waker: &Waker, timeout: Duration) -> io::Result<()>;
+
+    /// What the port turned out to be.
+    fn info(&self) -> &PortInfo;
+
+    /// What it counted.
+    fn counters(&self) -> PortCounters;
+
+    /// Where its chunks are.
+    fn account(&self) -> FrameAccount;
+}

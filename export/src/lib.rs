@@ -1,0 +1,1 @@
+//! What a disk is to those it is handed to.

@@ -1,0 +1,16 @@
+//! Fibre Channel over Ethernet, pure.
+//!
+//! [`wire`] holds the formats, one file each; the other modules are state machines and the plain messages
+//! between threads. Nothing here touches a clock, a socket or a thread: machines take `now` and bytes and give
+//! back frames and events, so that the daemon, the simulation and the tests run the same values.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod messages;
+pub mod time;
+pub mod wire;

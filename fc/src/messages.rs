@@ -1,0 +1,198 @@
+//! What threads tell each other: plain values that move through bounded queues.
+//!
+//! ```text
+//! consumer --Command--> core --Completion--> consumer
+//! control  --ToCore---> core --FromCore----> control
+//! ```
+
+use crate::time::Duration;
+use crate::wire::ethernet::VlanTag;
+use crate::wire::fcp::{Lun, RspCode};
+use crate::wire::scsi::{Sense, Status};
+use crate::wire::{FcId, MacAddr};
+use alloc::boxed::Box;
+use thiserror::Error;
+
+/// Everything that a frame to one remote port needs: control publishes it when the port is logged in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Nexus {
+    /// Our VN_Port.
+    pub s_id: FcId,
+    /// The remote port.
+    pub d_id: FcId,
+    /// The VN_Port's MAC address.
+    pub source: MacAddr,
+    /// Where FCoE frames for `d_id` go: the FCF, or the peer itself in VN2VN.
+    pub destination: MacAddr,
+    /// The tag of the fabric's VLAN.
+    pub vlan: Option<VlanTag>,
+    /// The most payload bytes in one frame to the remote port, 256..=2112.
+    pub max_payload_len: u16,
+    /// How long a sequence may take to be delivered.
+    pub e_d_tov: Duration,
+    /// How long a frame may live in the fabric: an aborted exchange's OX_ID rests for this long.
+    pub r_a_tov: Duration,
+}
+
+/// A nexus's place in every core's table. It stays the same when its remote port logs in again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NexusId(pub u16);
+
+/// The most nexuses that a core knows.
+pub const MAX_NEXUSES: usize = 1024;
+
+/// From control to a core.
+#[derive(Debug)]
+pub enum ToCore {
+    /// Send this whole Ethernet frame.
+    Transmit(Box<[u8]>),
+    /// Commands may name this nexus from now on, with these addresses. Its commands that are out fail with
+    /// [`TransportError::NexusGone`] if the addresses changed.
+    SetNexus(NexusId, Box<Nexus>),
+    /// Commands on this nexus fail with [`TransportError::NexusGone`].
+    RemoveNexus(NexusId),
+}
+
+/// From a core to control: a whole Ethernet frame that no exchange of the core wants. FIP is as it came; FCoE has
+/// passed length, version, delimiters and CRC.
+#[derive(Debug)]
+pub struct FromCore(pub Box<[u8]>);
+
+/// The most CDB bytes that a command carries.
+pub const MAX_CDB_LEN: usize = 32;
+
+/// A command descriptor block of up to [`MAX_CDB_LEN`] bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cdb {
+    bytes: [u8; MAX_CDB_LEN],
+    len: u8,
+}
+
+impl Cdb {
+    /// A CDB of these bytes.
+    ///
+    /// # Panics
+    /// If there are none or more than [`MAX_CDB_LEN`].
+    pub fn new(cdb: &[u8]) -> Self {
+        assert!((1..=MAX_CDB_LEN).contains(&cdb.len()), "CDB of {} bytes", cdb.len());
+        let mut bytes = [0; MAX_CDB_LEN];
+        bytes[..cdb.len()].copy_from_slice(cdb);
+        Self { bytes, len: u8::try_from(cdb.len()).expect("bounded above") }
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// Memory that data moves to or from. It belongs to the command while that is out.
+pub type Buffer = Box<[u8]>;
+
+/// Which way a command's data moves; FCP_DL is the buffer's length.
+#[derive(Debug)]
+pub enum Transfer {
+    /// No data.
+    None,
+    /// From the target into the buffer.
+    Read(Buffer),
+    /// From the buffer to the target.
+    Write(Buffer),
+}
+
+impl Transfer {
+    /// Bytes that the command may move.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Read(buffer) | Self::Write(buffer) => buffer.len(),
+        }
+    }
+
+    /// Whether it moves nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The buffer, given back.
+    pub fn into_buffer(self) -> Option<Buffer> {
+        match self {
+            Self::None => None,
+            Self::Read(buffer) | Self::Write(buffer) => Some(buffer),
+        }
+    }
+}
+
+/// A SCSI command to a logical unit.
+#[derive(Debug)]
+pub struct Command {
+    /// The consumer's own number; it comes back in the [`Completion`].
+    pub tag: u64,
+    /// To which remote port, from which VN_Port.
+    pub nexus: NexusId,
+    /// Which logical unit.
+    pub lun: Lun,
+    /// What to do.
+    pub cdb: Cdb,
+    /// With which data.
+    pub transfer: Transfer,
+    /// When the exchange is aborted if it hasn't ended.
+    pub timeout: Duration,
+}
+
+/// A command's end. There is exactly one for each.
+#[derive(Debug)]
+pub struct Completion {
+    /// The command's own.
+    pub tag: u64,
+    /// How it ended.
+    pub result: Result<Ended, TransportError>,
+    /// The command's buffer, given back. With [`Ended`], its first `transferred` bytes are good.
+    pub transfer: Transfer,
+    /// From the core taking the command to its end.
+    pub latency: Duration,
+}
+
+/// The target has answered, and all data arrived that its answer lets expect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// The SCSI status.
+    pub status: Status,
+    /// Bytes that moved.
+    pub transferred: u32,
+    /// Sense data, decoded.
+    pub sense: Option<Sense>,
+    /// The status qualifier's retry delay.
+    pub retry_delay: u16,
+}
+
+/// The exchange did not end as it should: whether the target did the command isn't known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum TransportError {
+    /// The remote port isn't logged in, or its login ended while the command was out.
+    #[error("the remote port is not logged in")]
+    NexusGone,
+    /// No answer in time; the exchange was aborted.
+    #[error("no answer within the command's time-out; the exchange was aborted")]
+    TimedOut,
+    /// The target ended the exchange with an error of FCP itself.
+    #[error("the target ended the exchange with FCP response code {}", .0.0)]
+    Response(RspCode),
+    /// The target said that it is done, but data is missing.
+    #[error("the target reported success, but only {received} of {expected} bytes arrived")]
+    DataMissing {
+        /// Bytes expected by FCP_DL and the residual.
+        expected: u32,
+        /// Bytes that arrived.
+        received: u32,
+    },
+    /// The target's answer can't be understood.
+    #[error("the target's FCP response is malformed")]
+    Malformed,
+    /// The target ended the exchange by ABTS or a reject.
+    #[error("the target aborted the exchange")]
+    Aborted,
+    /// The core was stopped.
+    #[error("the core was stopped")]
+    Stopped,
+}

@@ -1,0 +1,1 @@
+//! A SAN in a box.

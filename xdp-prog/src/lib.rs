@@ -1,0 +1,1 @@
+//! The layout of the XDP program's maps, and the built program.
