@@ -11,6 +11,7 @@ pub mod error;
 pub mod ethernet;
 pub mod fcoe;
 pub mod fcp;
+pub mod fip;
 pub mod header;
 pub mod scsi;
 
