@@ -5,12 +5,21 @@
 //! in release builds too, and `free + in the kernel's rings + held = total` holds at any time
 //! ([`FrameAccount`]).
 
+#[allow(dead_code)]
+mod chunks;
+#[allow(dead_code)]
+mod lane;
+pub mod memory;
 mod waker;
 
 pub use waker::Waker;
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
+
+/// The most chunks that a port has: a chunk's number has 16 bits. 256 MiB in chunks of a page.
+pub const MAX_CHUNKS: usize = 1 << 16;
 
 /// A chunk of a port's memory with bytes of one Ethernet frame.
 ///
@@ -19,10 +28,10 @@ use std::time::Duration;
 #[derive(Debug)]
 #[must_use = "a frame that is neither sent nor released is lost to its port"]
 pub struct Frame {
-    chunk: u32,
-    len: u16,
     /// Which port it belongs to: another one's frame is refused.
-    port: u16,
+    port: u32,
+    chunk: u16,
+    len: u16,
 }
 
 impl Frame {
@@ -72,6 +81,17 @@ pub enum Mode {
     Memory,
 }
 
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NativeXdp => "AF_XDP native",
+            Self::GenericXdp => "AF_XDP generic",
+            Self::AfPacket => "AF_PACKET",
+            Self::Memory => "memory",
+        })
+    }
+}
+
 /// What a port turned out to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortInfo {
@@ -87,6 +107,18 @@ pub struct PortInfo {
     pub need_wakeup: bool,
 }
 
+impl fmt::Display for PortInfo {
+    /// Such as `eth0 queue 3: AF_XDP native, zero-copy, need-wakeup`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} queue {}: {}", self.interface, self.queue, self.mode)?;
+        if let Mode::NativeXdp | Mode::GenericXdp = self.mode {
+            f.write_str(if self.zero_copy { ", zero-copy" } else { ", copy" })?;
+            f.write_str(if self.need_wakeup { ", need-wakeup" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 /// What a port counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PortCounters {
@@ -98,13 +130,17 @@ pub struct PortCounters {
     pub sent_frames: u64,
     /// Their bytes.
     pub sent_bytes: u64,
-    /// Frames that the kernel dropped because our rings were full.
-    pub dropped_frames: u64,
+    /// Received frames that were dropped because nobody took the earlier ones in time.
+    pub receive_drops: u64,
+    /// Frames that could not be sent: the other end's ring or the driver's queue was full, or the link down.
+    pub send_drops: u64,
     /// System calls that asked the kernel to send or to receive.
     pub doorbells: u64,
 }
 
 /// One Ethernet queue.
+///
+/// Every method that takes a [`Frame`] panics if it is another port's.
 pub trait Port {
     /// Moves up to `max` received frames to the end of `into` and gives their number. Never waits.
     fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize;
@@ -113,7 +149,7 @@ pub trait Port {
     /// always room to send what was allocated.
     fn allocate(&mut self) -> Option<Frame>;
 
-    /// The frame's bytes.
+    /// The frame's bytes; of an allocated one, what the chunk happens to hold.
     fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8];
 
     /// The frame's whole chunk, to write a frame to its front.
@@ -134,13 +170,26 @@ pub trait Port {
     /// Gives a frame back unsent.
     fn release(&mut self, frame: Frame);
 
+    /// Queues a copy of `bytes` to be sent; `false` when no frame is to be had.
+    ///
+    /// # Panics
+    /// If they are more than [`Self::capacity`].
+    fn send_copy(&mut self, bytes: &[u8]) -> bool {
+        let Some(mut frame) = self.allocate() else { return false };
+        self.set_len(&mut frame, bytes.len());
+        self.buffer(&mut frame)[..bytes.len()].copy_from_slice(bytes);
+        self.send(frame);
+        true
+    }
+
     /// Rings the doorbell once for everything queued, and takes back what has been sent.
     ///
     /// # Errors
     /// When the interface is gone. A link that is down only drops.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Sleeps until a frame can be received, `waker` is woken or `timeout` has passed.
+    /// Sleeps until a frame can be received, `waker` is woken or `timeout` has passed, in whole milliseconds
+    /// rounded up. May end early: look again.
     ///
     /// # Errors
     /// When the interface is gone.
@@ -154,4 +203,31 @@ pub trait Port {
 
     /// Where its chunks are.
     fn account(&self) -> FrameAccount;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_says_what_it_is() {
+        let mut info = PortInfo {
+            interface: "eth0".into(),
+            queue: 3,
+            mode: Mode::NativeXdp,
+            zero_copy: true,
+            need_wakeup: true,
+        };
+        assert_eq!(info.to_string(), "eth0 queue 3: AF_XDP native, zero-copy, need-wakeup");
+        (info.mode, info.zero_copy, info.need_wakeup) = (Mode::GenericXdp, false, false);
+        assert_eq!(info.to_string(), "eth0 queue 3: AF_XDP generic, copy");
+        info.mode = Mode::AfPacket;
+        assert_eq!(info.to_string(), "eth0 queue 3: AF_PACKET");
+    }
+
+    #[test]
+    fn a_frame_is_one_word() {
+        assert_eq!(size_of::<Option<Frame>>(), 12);
+        assert_eq!(size_of::<Frame>(), 8);
+    }
 }

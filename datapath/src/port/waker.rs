@@ -56,15 +56,38 @@ impl Waker {
     /// # Errors
     /// Those of poll(2).
     pub fn wait(&self, timeout: Duration, is_ready: impl FnOnce() -> bool) -> io::Result<()> {
+        self.sleep(&mut [PollFd::new(self.event.as_fd(), PollFlags::POLLIN)], timeout, is_ready)
+    }
+
+    /// As [`Self::wait`], and until `other` can be read.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub fn wait_with(
+        &self,
+        other: BorrowedFd<'_>,
+        timeout: Duration,
+        is_ready: impl FnOnce() -> bool,
+    ) -> io::Result<()> {
+        let fds =
+            &mut [PollFd::new(self.event.as_fd(), PollFlags::POLLIN), PollFd::new(other, PollFlags::POLLIN)];
+        self.sleep(fds, timeout, is_ready)
+    }
+
+    fn sleep(
+        &self,
+        fds: &mut [PollFd<'_>],
+        timeout: Duration,
+        is_ready: impl FnOnce() -> bool,
+    ) -> io::Result<()> {
         self.prepare_to_sleep();
         let result = if is_ready() {
             Ok(())
         } else {
-            let mut fds = [PollFd::new(self.event.as_fd(), PollFlags::POLLIN)];
             // Rounded up: a timeout below a millisecond must not spin.
             let timeout =
                 PollTimeout::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
-            match poll(&mut fds, timeout) {
+            match poll(fds, timeout) {
                 Ok(_) | Err(nix::Error::EINTR) => Ok(()),
                 Err(error) => Err(error.into()),
             }

@@ -1,0 +1,205 @@
+//! The books of a port's chunks: where each one is, in numbers that are counted apart and must add up.
+
+use super::{Frame, FrameAccount, MAX_CHUNKS};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Which chunks are free, and how many are where.
+///
+/// The first `receive` chunks are only received into and the others only allocated, so that a flood of received
+/// frames can't take the chunk that an answer needs.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    port: u32,
+    receive: usize,
+    total: usize,
+    free_receive: Vec<u16>,
+    free_transmit: Vec<u16>,
+    receiving: usize,
+    sending: usize,
+    held: usize,
+}
+
+impl Chunks {
+    /// Books of a new port, all chunks free.
+    ///
+    /// # Panics
+    /// If the chunks are none or more than [`MAX_CHUNKS`], or this is the process's 2^32nd port.
+    pub(super) fn new(receive: usize, transmit: usize) -> Self {
+        static PORTS: AtomicU32 = AtomicU32::new(0);
+        let port = PORTS.fetch_add(1, Ordering::Relaxed);
+        assert!(port != u32::MAX, "ports have no numbers left");
+
+        let total = receive + transmit;
+        assert!(receive > 0 && transmit > 0 && total <= MAX_CHUNKS, "{receive} + {transmit} chunks");
+        // Taken from the end, so that the first ones go first and the few that are in use stay warm.
+        let free = |from: usize, to: usize| (from..to).rev().map(|chunk| chunk as u16).collect();
+        let (free_receive, free_transmit) = (free(0, receive), free(receive, total));
+        Self { port, receive, total, free_receive, free_transmit, receiving: 0, sending: 0, held: 0 }
+    }
+
+    pub(super) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// The chunk of a frame, which must be this port's.
+    #[inline]
+    pub(super) fn of(&self, frame: &Frame) -> usize {
+        assert!(
+            frame.port == self.port && usize::from(frame.chunk) < self.total,
+            "a frame of port {} was given to port {}",
+            frame.port,
+            self.port
+        );
+        frame.chunk.into()
+    }
+
+    /// A chunk to receive into. It counts as free until it is [`Self::receiving`] or handed out.
+    pub(super) fn take_receive(&mut self) -> Option<usize> {
+        self.free_receive.pop().map(usize::from)
+    }
+
+    pub(super) fn free_receive(&self) -> usize {
+        self.free_receive.len()
+    }
+
+    /// A frame to fill.
+    #[inline]
+    pub(super) fn allocate(&mut self) -> Option<Frame> {
+        let chunk = self.free_transmit.pop()?;
+        Some(self.hand_out(chunk.into(), 0))
+    }
+
+    /// A frame of a chunk that was neither free nor in a ring a moment ago.
+    ///
+    /// # Panics
+    /// If the chunk isn't this port's.
+    #[inline]
+    pub(super) fn hand_out(&mut self, chunk: usize, len: u16) -> Frame {
+        assert!(chunk < self.total, "chunk {chunk} of {}", self.total);
+        self.held += 1;
+        Frame { port: self.port, chunk: chunk as u16, len }
+    }
+
+    /// The chunk of a frame that its user gives up; the caller says where it goes.
+    #[inline]
+    pub(super) fn take_back(&mut self, frame: Frame) -> usize {
+        let chunk = self.of(&frame);
+        self.held -= 1;
+        chunk
+    }
+
+    /// The chunk lies idle.
+    ///
+    /// # Panics
+    /// If the chunk isn't this port's.
+    #[inline]
+    pub(super) fn free(&mut self, chunk: usize) {
+        assert!(chunk < self.total, "chunk {chunk} of {}", self.total);
+        let free = if chunk < self.receive { &mut self.free_receive } else { &mut self.free_transmit };
+        free.push(chunk as u16);
+    }
+
+    /// Chunks went into the kernel's fill ring (positive) or came out of its receive ring.
+    #[inline]
+    pub(super) fn receiving(&mut self, change: isize) {
+        self.receiving = self.receiving.strict_add_signed(change);
+    }
+
+    /// Chunks were queued to be sent (positive) or have been.
+    #[inline]
+    pub(super) fn sending(&mut self, change: isize) {
+        self.sending = self.sending.strict_add_signed(change);
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending > 0
+    }
+
+    pub(super) fn account(&self) -> FrameAccount {
+        FrameAccount {
+            total: self.total,
+            free: self.free_receive.len() + self.free_transmit.len(),
+            receiving: self.receiving,
+            sending: self.sending,
+            held: self.held,
+        }
+    }
+}
+
+impl Drop for Chunks {
+    /// # Panics
+    /// If a chunk was lost or is still held: somebody's frame would outlive its memory.
+    fn drop(&mut self) {
+        let account = self.account();
+        if !std::thread::panicking() {
+            assert!(account.is_balanced(), "port {} lost chunks: {account:?}", self.port);
+            assert!(
+                account.held == 0,
+                "port {} was closed before its frames came back: {account:?}",
+                self.port
+            );
+        }
+    }
+}
+
+/// Checks a frame's length against what a chunk holds.
+///
+/// # Panics
+/// If it is more.
+#[inline]
+pub(super) fn checked_len(len: usize, capacity: usize) -> u16 {
+    assert!(len <= capacity, "a frame of {len} bytes in a chunk of {capacity}");
+    len as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_add_up_wherever_they_are() {
+        let mut chunks = Chunks::new(2, 2);
+        let first = chunks.allocate().unwrap();
+        let second = chunks.allocate().unwrap();
+        assert!(chunks.allocate().is_none(), "chunks to receive into were allocated");
+        assert_eq!((chunks.of(&first), chunks.of(&second)), (2, 3));
+
+        let sent = chunks.take_back(first);
+        chunks.sending(1);
+        let filled = chunks.take_receive().unwrap();
+        chunks.receiving(1);
+        let account = FrameAccount { total: 4, free: 1, receiving: 1, sending: 1, held: 1 };
+        assert_eq!(chunks.account(), account);
+        assert!(account.is_balanced());
+
+        chunks.sending(-1);
+        chunks.free(sent);
+        chunks.receiving(-1);
+        let received = chunks.hand_out(filled, 60);
+        for frame in [second, received] {
+            let chunk = chunks.take_back(frame);
+            chunks.free(chunk);
+        }
+        assert_eq!(chunks.account(), FrameAccount { total: 4, free: 4, receiving: 0, sending: 0, held: 0 });
+    }
+
+    #[test]
+    #[should_panic(expected = "was given to port")]
+    fn another_ports_frame_is_refused() {
+        let mut owner = Chunks::new(1, 1);
+        let frame = owner.allocate().unwrap();
+        Chunks::new(1, 1).of(&frame);
+    }
+
+    #[test]
+    #[should_panic(expected = "was closed before its frames came back")]
+    fn closing_with_a_frame_out_is_refused() {
+        let _frame = Chunks::new(1, 1).allocate();
+    }
+
+    #[test]
+    #[should_panic(expected = "lost chunks")]
+    fn a_lost_chunk_is_noticed() {
+        Chunks::new(1, 1).take_receive();
+    }
+}
