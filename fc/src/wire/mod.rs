@@ -6,7 +6,10 @@
 //! newtypes, so that what was decoded encodes to the same bytes again.
 
 pub mod address;
+pub mod bls;
 pub mod crc;
+pub mod ct;
+pub mod els;
 pub mod error;
 pub mod ethernet;
 pub mod fcoe;
@@ -17,3 +20,14 @@ pub mod scsi;
 
 pub use address::{FcId, MacAddr, Wwn};
 pub use error::WireError;
+
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// The fixed layout at the front of `bytes`, and what follows it.
+fn split_fixed<'a, T>(what: &'static str, bytes: &'a [u8]) -> Result<(T, &'a [u8]), WireError>
+where
+    T: FromBytes + KnownLayout + Immutable + Unaligned,
+{
+    let truncated = WireError::Truncated { what, need: size_of::<T>(), have: bytes.len() };
+    T::read_from_prefix(bytes).map_err(|_| truncated)
+}
