@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod config;
 pub mod link;
 pub mod netns;
 pub mod preflight;

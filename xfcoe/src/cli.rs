@@ -1,0 +1,308 @@
+//! The command line.
+
+use crate::preflight::PortKind;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use fc::wire::Wwn;
+use fc::wire::fcp::Lun;
+use std::convert::Infallible;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Disks on a Fibre Channel SAN over Ethernet, in user space.
+#[derive(Debug, Parser)]
+#[command(name = "xfcoe", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log to stderr; twice for more, three times for all
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Log in to a SAN in a box over a veth pair, check a LUN end to end and measure it
+    Demo(Demo),
+    /// Log in and stay, until interrupted
+    Run(Run),
+    /// Be a SAN on an interface: fabric, name server and RAM disks
+    San(San),
+    /// Log in and show FCFs, VN_Ports, targets and LUNs
+    List(List),
+    /// Copy from a LUN to a file
+    Read(Transfer),
+    /// Copy from a file to a LUN
+    Write(Transfer),
+}
+
+/// `xfcoe demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Size of the LUN, all of which is written and read back
+    #[arg(long, value_name = "MiB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub size: u32,
+    /// How long each measurement takes
+    #[arg(long, value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+    /// Write all frames to this pcap file; it slows the SAN down
+    #[arg(long, value_name = "FILE")]
+    pub capture: Option<PathBuf>,
+    /// How the ports are opened
+    #[arg(long, value_enum, default_value_t)]
+    pub port: PortKind,
+}
+
+/// `xfcoe run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `xfcoe san`
+#[derive(Debug, Args)]
+pub struct San {
+    /// Where it is.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `xfcoe list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// Where the fabric is.
+    #[command(flatten)]
+    pub place: Place,
+    /// How long to wait for the first disk
+    #[arg(long, value_name = "S", default_value_t = 15)]
+    pub timeout: u32,
+}
+
+/// `xfcoe read` and `xfcoe write`
+#[derive(Debug, Args)]
+pub struct Transfer {
+    /// The LUN: TARGET/NUMBER, such as 20:00:02:fc:0e:00:00:02/0, or its VPD 83 identifier as `list` shows it
+    pub lun: LunName,
+    /// The file, or - for standard input and output
+    pub file: Stream,
+    /// Where to begin on the LUN: 4096, 64KiB, 1GiB, 8blocks
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    pub offset: Amount,
+    /// How much to copy; default: up to the end of the LUN or of the file, whichever comes first
+    #[arg(long, value_name = "AMOUNT")]
+    pub length: Option<Amount>,
+    /// Where the fabric is.
+    #[command(flatten)]
+    pub place: Place,
+    /// How long to wait for the disk
+    #[arg(long, value_name = "S", default_value_t = 15)]
+    pub timeout: u32,
+}
+
+/// Where to work: a configuration file, or an interface with every default.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", required_unless_present = "interface")]
+    pub config: Option<PathBuf>,
+    /// Network interface, with the defaults of a configuration file
+    #[arg(short, long, value_name = "IF", conflicts_with = "config")]
+    pub interface: Option<String>,
+    /// How the interface is opened
+    #[arg(long, value_enum, default_value_t, conflicts_with = "config")]
+    pub port: PortKind,
+}
+
+/// How the operator names a LUN.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LunName {
+    /// By the target port and the number there.
+    Path {
+        /// The target port.
+        target: Wwn,
+        /// The logical unit number there.
+        lun: Lun,
+    },
+    /// By its designator in VPD page 83, whatever path leads to it (SPC-4, 7.8.6).
+    Identifier(String),
+}
+
+impl FromStr for LunName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((target, lun)) = text.split_once('/') else {
+            return Ok(Self::Identifier(text.into()));
+        };
+        let target =
+            target.parse().map_err(|error| format!("`{target}` is no target's port name: {error}"))?;
+        let lun = lun
+            .parse()
+            .ok()
+            .and_then(Lun::single)
+            .ok_or_else(|| format!("`{lun}` is no LUN: expected a number from 0 to 16383"))?;
+        Ok(Self::Path { target, lun })
+    }
+}
+
+impl fmt::Display for LunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path { target, lun } => write!(f, "{target}/{lun}"),
+            Self::Identifier(identifier) => f.write_str(identifier),
+        }
+    }
+}
+
+/// Where data comes from or goes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stream {
+    /// `-`
+    Standard,
+    /// Any other name.
+    File(PathBuf),
+}
+
+impl FromStr for Stream {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "-" { Self::Standard } else { Self::File(text.into()) })
+    }
+}
+
+/// An amount of data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Amount {
+    /// In bytes.
+    Bytes(u64),
+    /// In the LUN's logical blocks.
+    Blocks(u64),
+}
+
+impl Amount {
+    /// In bytes, on a LUN with blocks of this length; `None` if that is more than 64 bits hold.
+    pub fn to_bytes(self, block_len: u32) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Blocks(blocks) => blocks.checked_mul(block_len.into()),
+        }
+    }
+}
+
+impl FromStr for Amount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected bytes such as 4096, 64KiB or 1GiB, or blocks such as 8blocks".to_string();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let shift = match unit {
+            "block" | "blocks" => return Ok(Self::Blocks(number)),
+            "" | "B" => 0,
+            "K" | "KiB" => 10,
+            "M" | "MiB" => 20,
+            "G" | "GiB" => 30,
+            "T" | "TiB" => 40,
+            _ => return Err(wrong()),
+        };
+        number.checked_mul(1 << shift).map(Self::Bytes).ok_or_else(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_demo_has_defaults() {
+        let cli = parse("xfcoe demo --json -vv").unwrap();
+        assert!(cli.json);
+        assert_eq!(cli.verbose, 2);
+        let Command::Demo(demo) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((demo.size, demo.seconds, demo.capture, demo.port), (256, 2, None, PortKind::AfXdp));
+    }
+
+    #[test]
+    fn a_lun_is_named_by_path_or_identifier() {
+        let line = "xfcoe read 20:00:02:fc:0e:00:00:02/300 - -i eth0 --port af_packet --offset 8blocks --length 1MiB";
+        let Command::Read(read) = parse(line).unwrap().command else { panic!("not read") };
+        let target = Wwn::from_u64(0x2000_02fc_0e00_0002);
+        assert_eq!(read.lun, LunName::Path { target, lun: Lun::single(300).unwrap() });
+        assert_eq!(read.file, Stream::Standard);
+        assert_eq!((read.offset, read.length), (Amount::Blocks(8), Some(Amount::Bytes(1 << 20))));
+        assert_eq!((read.place.interface.as_deref(), read.place.port), (Some("eth0"), PortKind::AfPacket));
+
+        let Command::Write(write) = parse("xfcoe write naa.6001405 disk.img -c run.toml").unwrap().command
+        else {
+            panic!("not write")
+        };
+        assert_eq!(write.lun, LunName::Identifier("naa.6001405".into()));
+        assert_eq!(write.file, Stream::File("disk.img".into()));
+    }
+
+    #[test]
+    fn amounts_have_units() {
+        assert_eq!("0".parse(), Ok(Amount::Bytes(0)));
+        assert_eq!("64K".parse(), Ok(Amount::Bytes(65536)));
+        assert_eq!("1block".parse(), Ok(Amount::Blocks(1)));
+        assert_eq!(Amount::Blocks(3).to_bytes(512), Some(1536));
+        assert_eq!(Amount::Blocks(u64::MAX).to_bytes(512), None);
+        for wrong in ["", "K", "-1", "1.5M", "1KB", "99999999999999999999", "20000000T"] {
+            assert!(wrong.parse::<Amount>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_what_would_be_right() {
+        let cases = [
+            ("xfcoe", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, "Usage: xfcoe"),
+            ("xfcoe lst", ErrorKind::InvalidSubcommand, "a similar subcommand exists: 'list'"),
+            ("xfcoe list", ErrorKind::MissingRequiredArgument, "--config <FILE>"),
+            ("xfcoe list -c run.toml -i eth0", ErrorKind::ArgumentConflict, "cannot be used with"),
+            ("xfcoe demo --size 0", ErrorKind::ValueValidation, "0 is not in 1..=65536"),
+            ("xfcoe demo --port dpdk", ErrorKind::InvalidValue, "[possible values: af_xdp, af_packet]"),
+            (
+                "xfcoe read 20:00/0 - -i eth0",
+                ErrorKind::ValueValidation,
+                "`20:00` is no target's port name: expected eight hex bytes such as 20:00:02:fc:f0:00:00:01",
+            ),
+            (
+                "xfcoe read 20:00:02:fc:0e:00:00:02/16384 - -i eth0",
+                ErrorKind::ValueValidation,
+                "`16384` is no LUN: expected a number from 0 to 16383",
+            ),
+            (
+                "xfcoe read naa.6 - -i eth0 --offset 1KB",
+                ErrorKind::ValueValidation,
+                "expected bytes such as 4096, 64KiB or 1GiB, or blocks such as 8blocks",
+            ),
+        ];
+        for (line, kind, said) in cases {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.kind(), kind, "{line}");
+            assert_eq!(error.exit_code(), 2, "{line}");
+            let text = error.to_string();
+            assert!(text.contains(said), "{line}: {text}");
+        }
+    }
+}
