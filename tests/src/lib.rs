@@ -1,1 +1,78 @@
-//! What is tested across crates.
+//! What tests across crates share: what they need of the machine, and networks of their own.
+
+use std::process::Command;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::Uid;
+
+/// Whether this test can use what only root may. A test without returns, and so passes:
+///
+/// ```no_run
+/// # fn test() {
+/// if !tests::have_root() {
+///     return;
+/// }
+/// # }
+/// ```
+///
+/// # Panics
+/// Where nothing may be skipped: see [`skip`].
+pub fn have_root() -> bool {
+    let root = Uid::effective().is_root();
+    if !root {
+        skip("needs root");
+    }
+    root
+}
+
+/// Says on stderr that a test is skipped, and why; the line begins with `SKIPPED: `. The test is to return then.
+///
+/// # Panics
+/// If the environment has `XFCOE_NO_SKIP=1`, as where a whole machine is there to run all tests.
+#[allow(clippy::print_stderr, reason = "who runs the tests shall see it")]
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("XFCOE_NO_SKIP").is_none_or(|value| value != "1"), "must not be skipped: {reason}");
+    eprintln!("SKIPPED: {reason}");
+}
+
+/// Runs `test` on a thread in a network namespace of its own, which has nothing but a loopback interface and is
+/// gone, with all that was made in it, when the last thread and descriptor in it are. Threads and processes that
+/// `test` starts are in it, too. Needs root.
+///
+/// # Panics
+/// If `test` does, or if there is no such namespace to be had.
+pub fn in_network_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    let run = || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        test()
+    };
+    std::thread::scope(|scope| match scope.spawn(run).join() {
+        Ok(result) => result,
+        // The test's own message, not "a thread panicked".
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+/// Makes a pair of virtual Ethernet interfaces with one end called `a` and the other `b`, both up, with `mtu`.
+/// IPv6 is off, so that they carry no frames but the test's. For within [`in_network_namespace`].
+///
+/// # Panics
+/// If they can't be made.
+pub fn veth_pair(a: &str, b: &str, mtu: u32) {
+    let mtu = mtu.to_string();
+    ip(&["link", "add", a, "mtu", &mtu, "type", "veth", "peer", "name", b, "mtu", &mtu]);
+    for end in [a, b] {
+        ip(&["link", "set", end, "addrgenmode", "none", "up"]);
+    }
+}
+
+/// Runs `ip` (iproute2) with these arguments and gives what it prints.
+///
+/// # Panics
+/// If it can't be run or fails.
+pub fn ip(arguments: &[&str]) -> String {
+    let output = Command::new("ip").args(arguments).output().expect("ip, of iproute2, can be run");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {}: {error}", arguments.join(" "));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -21,7 +21,8 @@ pub type Mac = [u8; 6];
 /// A value of [`MACS`]. Only that there is one counts; it is 0.
 pub type MacValue = u8;
 
-/// Receive queues that can have a socket. NICs with more than a core a queue are not worth it: FCoE has few flows.
+/// Receive queues that can have a socket: more than machines have cores to poll them. FCoE on queues beyond is left
+/// to the kernel.
 pub const MAX_QUEUES: usize = 256;
 /// MAC addresses that [`MACS`] holds. 128 virtual machines with 4 ports each on 32 hosts need 16,384; twice that
 /// leaves room for a move, when a port has its old and its new address. About 2.5 MB of kernel memory.

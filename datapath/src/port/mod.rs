@@ -11,6 +11,7 @@ mod chunks;
 mod lane;
 pub mod memory;
 mod waker;
+pub mod xdp;
 
 pub use waker::Waker;
 
