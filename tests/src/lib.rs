@@ -31,7 +31,10 @@ pub fn have_root() -> bool {
 /// If the environment has `XFCOE_NO_SKIP=1`, as where a whole machine is there to run all tests.
 #[allow(clippy::print_stderr, reason = "who runs the tests shall see it")]
 pub fn skip(reason: &str) {
-    assert!(std::env::var_os("XFCOE_NO_SKIP").is_none_or(|value| value != "1"), "must not be skipped: {reason}");
+    assert!(
+        std::env::var_os("XFCOE_NO_SKIP").is_none_or(|value| value != "1"),
+        "must not be skipped: {reason}"
+    );
     eprintln!("SKIPPED: {reason}");
 }
 

@@ -11,9 +11,9 @@ use libbpf_rs::libbpf_sys::{self, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, ObjectBuilder, PrintLevel};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use std::{fmt, io};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Once};
+use std::{fmt, io};
 use thiserror::Error;
 use xdp_prog::{MAX_MACS, MAX_QUEUES, MacValue, Verdict};
 
@@ -63,7 +63,8 @@ impl XdpProgram {
         // The maps and the program outlive the object by these descriptors.
         let map = |name: &'static str| {
             let map = object.maps().find(|map| map.name() == name).expect("the object has the map");
-            MapHandle::try_from(&map).map_err(|error| XdpError::Map { what: name, source: io::Error::other(error) })
+            MapHandle::try_from(&map)
+                .map_err(|error| XdpError::Map { what: name, source: io::Error::other(error) })
         };
         Ok(Self {
             interface: interface.to_owned(),
@@ -210,7 +211,9 @@ pub enum XdpError {
         refusals: Vec<Refusal>,
     },
     /// The queue's number is beyond the map of sockets.
-    #[error("queue {queue} is beyond the {MAX_QUEUES} queues that can have a socket: `ethtool -L` sets fewer")]
+    #[error(
+        "queue {queue} is beyond the {MAX_QUEUES} queues that can have a socket: `ethtool -L` sets fewer"
+    )]
     NoSuchQueue {
         /// The queue's number.
         queue: u32,
