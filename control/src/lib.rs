@@ -1,1 +1,3 @@
-//! The control thread.
+//! The control thread: FIP, logins, discovery and the MAC map.
+
+pub mod link;

@@ -11,6 +11,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod fcp;
 pub mod messages;
 pub mod time;
 pub mod wire;

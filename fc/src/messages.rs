@@ -58,6 +58,49 @@ pub enum ToCore {
 #[derive(Debug)]
 pub struct FromCore(pub Box<[u8]>);
 
+/// How the 16 bits of an OX_ID are used, so that a response finds its exchange by an array index and an XDP
+/// program can find the core from the frame.
+///
+/// ```text
+///  15      13 12                  3 2    0
+/// +----------+---------------------+------+
+/// |generation|        index        | core |
+/// +----------+---------------------+------+
+/// ```
+///
+/// The generation changes whenever an index is used again, so that a late frame of the exchange before is told
+/// apart. Core number [`ox_id::CONTROL`] stands for control's own ELS and CT exchanges.
+pub mod ox_id {
+    /// Bits of the core's number.
+    pub const CORE_BITS: u32 = 3;
+    /// Bits of the exchange's index within its core.
+    pub const INDEX_BITS: u32 = 10;
+    /// Exchanges that a core can have open.
+    pub const EXCHANGES_PER_CORE: usize = 1 << INDEX_BITS;
+    /// The core number that control's exchanges carry.
+    pub const CONTROL: u16 = (1 << CORE_BITS) - 1;
+    /// The most cores.
+    pub const MAX_CORES: usize = CONTROL as usize;
+    /// The bits of an OX_ID that hold the core's number.
+    pub const CORE_MASK: u16 = (1 << CORE_BITS) - 1;
+
+    /// The core whose exchange this is, or [`CONTROL`].
+    pub const fn core(ox_id: u16) -> u16 {
+        ox_id & CORE_MASK
+    }
+
+    /// The exchange's index within its core.
+    pub const fn index(ox_id: u16) -> usize {
+        (ox_id >> CORE_BITS) as usize % EXCHANGES_PER_CORE
+    }
+
+    /// The OX_ID of the exchange `index` of `core` in its `generation`, of which the low bits count.
+    pub const fn new(core: u16, index: usize, generation: u16) -> u16 {
+        assert!((core as usize) < MAX_CORES && index < EXCHANGES_PER_CORE);
+        generation << (CORE_BITS + INDEX_BITS) | (index as u16) << CORE_BITS | core
+    }
+}
+
 /// The most CDB bytes that a command carries.
 pub const MAX_CDB_LEN: usize = 32;
 

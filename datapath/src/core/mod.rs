@@ -1,0 +1,336 @@
+//! The poll core: one port, one exchange table, everything on one thread and without a lock.
+//!
+//! ```text
+//!  port.receive --> rx --+--> exchange by OX_ID --> copy to the command's buffer --> completion
+//!                        +--> control: FIP, ELS, CT and whatever no exchange wants
+//!  consumer's commands --> tx: FCP_CMND        XFER_RDY --> tx: write data
+//! ```
+//!
+//! A [`Core`] is a value: [`Core::step`] does everything that can be done now. [`thread`] is the loop around it on
+//! a pinned core; the simulation and the tests step it themselves.
+
+mod exchange;
+mod nexus;
+mod rx;
+mod stats;
+pub mod thread;
+mod tx;
+
+pub use stats::{CoreReport, Counters, DropReason};
+
+use crate::consumer::{self, Consumer, ConsumerPort};
+use crate::port::{Frame, Port, Waker};
+use crossbeam_queue::ArrayQueue;
+use exchange::{Burst, ExchangeTable, Phase};
+use fc::messages::{FromCore, ToCore, TransportError, ox_id};
+use fc::time::{Duration, Instant};
+use hdrhistogram::Histogram;
+use nexus::NexusTable;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+/// Frames received, and commands taken, in one step. Doorbells cost less the more they carry, up to 32; above that
+/// the gain is flat, and other work waits longer.
+const BATCH: usize = 64;
+
+/// Frames sent before a doorbell. A veth's ring holds 256 and drops silently what is more, and a switch port's
+/// buffers are not deep either.
+const SEND_BATCH: usize = 64;
+
+/// How often deadlines are looked at. Time-outs are seconds, and the look passes over the whole table.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The most consumers of a core.
+const MAX_CONSUMERS: usize = 256;
+
+/// Messages between control and a core that may wait. Control's are few; a flood of frames for control is dropped
+/// and counted.
+const CONTROL_QUEUE_LEN: usize = 1024;
+
+/// What a task did when it was polled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TaskState {
+    /// It did something: poll again at once.
+    Busy,
+    /// It waits for a completion.
+    Idle,
+    /// It has ended and can be dropped.
+    Done,
+}
+
+/// Work that runs on the core's own thread, between two steps: a consumer that needs no other thread to be woken.
+/// It must not wait for anything.
+pub trait Task: Send {
+    /// Takes completions, submits commands.
+    fn poll(&mut self, now: Instant) -> TaskState;
+}
+
+/// What a core is made with.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// The core's number in the OX_IDs of its exchanges, below [`ox_id::MAX_CORES`].
+    pub number: u16,
+}
+
+/// Control's end of its queues with a core.
+#[derive(Clone, Debug)]
+pub struct ControlLink {
+    to_core: Arc<ArrayQueue<ToCore>>,
+    from_core: Arc<ArrayQueue<FromCore>>,
+    core: Arc<Waker>,
+}
+
+impl ControlLink {
+    /// Hands a message to the core.
+    ///
+    /// # Errors
+    /// The message is given back when the queue is full.
+    pub fn send(&self, message: ToCore) -> Result<(), ToCore> {
+        self.to_core.push(message)?;
+        self.core.wake();
+        Ok(())
+    }
+
+    /// The next frame for control.
+    pub fn receive(&self) -> Option<FromCore> {
+        self.from_core.pop()
+    }
+
+    /// Whether a frame for control waits.
+    pub fn has_frame(&self) -> bool {
+        !self.from_core.is_empty()
+    }
+}
+
+/// A poll core over a port.
+pub struct Core<P: Port> {
+    port: P,
+    number: u16,
+    exchanges: ExchangeTable,
+    nexuses: NexusTable,
+    consumers: Vec<Option<ConsumerPort>>,
+    tasks: Vec<Box<dyn Task>>,
+    link: ControlLink,
+    control: Arc<Waker>,
+    /// Exchanges with write data to send, in the order in which they were asked for it.
+    bursts: VecDeque<u16>,
+    /// Aborts whose ABTS found no free frame.
+    aborts: VecDeque<u16>,
+    received: Vec<Frame>,
+    queued_frames: usize,
+    next_tick: Instant,
+    counters: Counters,
+    latency_ns: Histogram<u64>,
+    port_error: Option<io::Error>,
+}
+
+/// The longest latency that is told apart, in nanoseconds; longer ones count as this.
+const MAX_LATENCY_NS: u64 = 120_000_000_000;
+
+impl<P: Port> Core<P> {
+    /// A core over `port`. `control` wakes the control thread when a frame for it comes; `waker` is the core's own.
+    ///
+    /// # Panics
+    /// If the core's number is not below [`ox_id::MAX_CORES`].
+    pub fn new(port: P, config: &CoreConfig, waker: Arc<Waker>, control: Arc<Waker>) -> Self {
+        assert!(usize::from(config.number) < ox_id::MAX_CORES, "core number {}", config.number);
+        let link = ControlLink {
+            to_core: Arc::new(ArrayQueue::new(CONTROL_QUEUE_LEN)),
+            from_core: Arc::new(ArrayQueue::new(CONTROL_QUEUE_LEN)),
+            core: waker,
+        };
+        Self {
+            port,
+            number: config.number,
+            exchanges: ExchangeTable::new(config.number),
+            nexuses: NexusTable::default(),
+            consumers: Vec::new(),
+            tasks: Vec::new(),
+            link,
+            control,
+            bursts: VecDeque::with_capacity(ox_id::EXCHANGES_PER_CORE),
+            aborts: VecDeque::with_capacity(ox_id::EXCHANGES_PER_CORE),
+            received: Vec::with_capacity(BATCH),
+            queued_frames: 0,
+            next_tick: Instant::ZERO,
+            counters: Counters::default(),
+            latency_ns: Histogram::new_with_bounds(1, MAX_LATENCY_NS, 3).expect("constant bounds"),
+            port_error: None,
+        }
+    }
+
+    /// Control's end of the queues.
+    pub fn control_link(&self) -> ControlLink {
+        self.link.clone()
+    }
+
+    /// A consumer of this core with up to `depth` commands out; `waker` wakes it.
+    ///
+    /// # Panics
+    /// If there are [`MAX_CONSUMERS`] already.
+    pub fn attach_consumer(&mut self, depth: usize, waker: Arc<Waker>) -> Consumer {
+        let (consumer, port) = consumer::pair(depth, Arc::clone(&self.link.core), waker);
+        self.attach(port);
+        consumer
+    }
+
+    /// Takes the core's end of a consumer.
+    fn attach(&mut self, port: ConsumerPort) {
+        let free = self.consumers.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            assert!(self.consumers.len() < MAX_CONSUMERS, "more than {MAX_CONSUMERS} consumers");
+            self.consumers.push(None);
+            self.consumers.len() - 1
+        });
+        self.consumers[index] = Some(port);
+    }
+
+    /// Runs `task` on this core from now on.
+    pub fn attach_task(&mut self, task: Box<dyn Task>) {
+        self.tasks.push(task);
+    }
+
+    /// Does everything that can be done now, and says whether that was anything.
+    pub fn step(&mut self, now: Instant) -> bool {
+        let mut busy = self.receive(now);
+        busy |= self.take_messages(now);
+        busy |= self.poll_tasks(now);
+        busy |= self.take_commands(now);
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.check_deadlines(now);
+        }
+        busy |= self.send_bursts();
+        self.flush();
+        busy
+    }
+
+    /// When [`Self::step`] wants to be called again though nothing came.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.exchanges.has_deadlines().then_some(self.next_tick)
+    }
+
+    /// Whether something waits that [`Self::step`] would take.
+    pub fn has_work(&self) -> bool {
+        !self.link.to_core.is_empty()
+            || !self.bursts.is_empty()
+            || !self.aborts.is_empty()
+            || self.consumers.iter().flatten().any(ConsumerPort::has_command)
+    }
+
+    /// The port, to sleep on it.
+    pub fn port_mut(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    /// Why the port works no more, once.
+    pub fn take_port_error(&mut self) -> Option<io::Error> {
+        self.port_error.take()
+    }
+
+    /// What the core has counted, and the latency of its commands.
+    pub fn report(&self) -> CoreReport {
+        CoreReport {
+            number: self.number,
+            port: self.port.info().clone(),
+            frames: self.port.counters(),
+            counters: self.counters,
+            open_exchanges: self.exchanges.open(),
+            latency_ns: self.latency_ns.clone(),
+        }
+    }
+
+    /// Ends every command with [`TransportError::Stopped`] and gives the port back. Commands that no core has
+    /// taken yet end the same way, at their consumer.
+    pub fn stop(mut self, now: Instant) -> P {
+        for index in self.exchanges.open_indices() {
+            self.fail(now, index, TransportError::Stopped);
+        }
+        self.flush();
+        self.port
+    }
+
+    fn take_messages(&mut self, now: Instant) -> bool {
+        let mut busy = false;
+        for _ in 0..BATCH {
+            // Every message may need a frame: without one they wait.
+            let Some(frame) = self.allocate() else { break };
+            let Some(message) = self.link.to_core.pop() else {
+                self.port.release(frame);
+                break;
+            };
+            busy = true;
+            match message {
+                ToCore::Transmit(bytes) => {
+                    self.send_bytes(frame, &bytes);
+                    continue;
+                }
+                ToCore::SetNexus(id, nexus) => {
+                    if self.nexuses.set(id, &nexus) {
+                        self.end_nexus(now, id.0);
+                    }
+                }
+                ToCore::RemoveNexus(id) => {
+                    self.nexuses.remove(id);
+                    self.end_nexus(now, id.0);
+                }
+            }
+            self.port.release(frame);
+        }
+        busy
+    }
+
+    /// Fails every command of a nexus whose login is gone.
+    fn end_nexus(&mut self, now: Instant, nexus: u16) {
+        for index in self.exchanges.open_indices() {
+            if self.exchanges.get(index).nexus == nexus {
+                self.fail(now, index, TransportError::NexusGone);
+            }
+        }
+    }
+
+    fn poll_tasks(&mut self, now: Instant) -> bool {
+        let mut busy = false;
+        self.tasks.retain_mut(|task| {
+            let state = task.poll(now);
+            busy |= state != TaskState::Idle;
+            state != TaskState::Done
+        });
+        busy
+    }
+
+    fn flush(&mut self) {
+        self.queued_frames = 0;
+        if let Err(error) = self.port.flush() {
+            self.port_error.get_or_insert(error);
+        }
+    }
+
+    /// Aborts what took too long, ends what waited too long, and frees what has rested.
+    fn check_deadlines(&mut self, now: Instant) {
+        for index in self.exchanges.expired(now) {
+            match self.exchanges.get(index).phase {
+                Phase::Open => self.abort(now, index),
+                Phase::Answered => {
+                    let exchange = self.exchanges.get(index);
+                    let expected = exchange.answer.map_or(0, |answer| answer.transferred);
+                    let received = exchange.received.contiguous();
+                    self.fail(now, index, TransportError::DataMissing { expected, received });
+                }
+                Phase::Aborting => self.fail(now, index, TransportError::TimedOut),
+                Phase::Resting => self.exchanges.free(index),
+                Phase::Free => unreachable!("a free exchange has no deadline"),
+            }
+        }
+        for index in 0..self.consumers.len() {
+            let finished = self.consumers[index].as_ref().is_some_and(ConsumerPort::is_finished);
+            if finished && !self.exchanges.any_of_consumer(index) {
+                self.consumers[index] = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

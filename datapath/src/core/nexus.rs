@@ -1,0 +1,123 @@
+//! The nexuses that commands may name, each with the front of its frames ready to copy.
+
+use fc::messages::{MAX_NEXUSES, Nexus, NexusId};
+use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
+use fc::wire::fcoe::{Eof, PROLOGUE_LEN, SOF_OFFSET, Sof, frame_len};
+use fc::wire::header::{FCtl, FcHeader, FcType, HEADER_LEN, RCtl, UNASSIGNED_XID};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// The longest front of a frame: Ethernet with a tag, FCoE, FC header.
+const MAX_FRONT_LEN: usize = MAX_HEADER_LEN + PROLOGUE_LEN + HEADER_LEN;
+
+/// A nexus and what every frame to it starts with.
+pub(super) struct NexusEntry {
+    pub(super) nexus: Nexus,
+    front: [u8; MAX_FRONT_LEN],
+    ethernet_len: usize,
+}
+
+/// What differs from frame to frame of a nexus.
+#[derive(Clone, Copy)]
+pub(super) struct FrameFields {
+    pub(super) r_ctl: RCtl,
+    pub(super) fc_type: FcType,
+    pub(super) f_ctl: FCtl,
+    pub(super) seq_id: u8,
+    pub(super) seq_cnt: u16,
+    pub(super) ox_id: u16,
+    pub(super) rx_id: u16,
+    pub(super) parameter: u32,
+}
+
+impl NexusEntry {
+    fn new(nexus: &Nexus) -> Self {
+        let ethernet = EthernetHeader {
+            destination: nexus.destination,
+            source: nexus.source,
+            vlan: nexus.vlan,
+            ethertype: EtherType::FCOE,
+        };
+        let header = FcHeader {
+            r_ctl: RCtl::COMMAND,
+            d_id: nexus.d_id,
+            cs_ctl: 0,
+            s_id: nexus.s_id,
+            fc_type: FcType::FCP,
+            f_ctl: FCtl::default(),
+            seq_id: 0,
+            df_ctl: 0,
+            seq_cnt: 0.into(),
+            ox_id: UNASSIGNED_XID.into(),
+            rx_id: UNASSIGNED_XID.into(),
+            parameter: 0.into(),
+        };
+        let mut front = [0; MAX_FRONT_LEN];
+        let ethernet_len = ethernet.emit(&mut front);
+        front[ethernet_len + PROLOGUE_LEN..][..HEADER_LEN].copy_from_slice(header.as_bytes());
+        Self { nexus: *nexus, front, ethernet_len }
+    }
+
+    /// Writes a whole frame to the front of `buffer` and gives its length.
+    pub(super) fn emit(&self, buffer: &mut [u8], fields: &FrameFields, payload: &[u8]) -> usize {
+        let len = frame_len(self.ethernet_len, payload.len());
+        let buffer = &mut buffer[..len];
+        let header_at = self.ethernet_len + PROLOGUE_LEN;
+        let payload_at = header_at + HEADER_LEN;
+        let fill_len = payload.len().next_multiple_of(4) - payload.len();
+
+        buffer[..payload_at].copy_from_slice(&self.front[..payload_at]);
+        let sof = if fields.seq_cnt == 0 { Sof::I3 } else { Sof::N3 };
+        buffer[self.ethernet_len + SOF_OFFSET] = sof.0;
+        let header = FcHeader::mut_from_bytes(&mut buffer[header_at..payload_at]).expect("exactly a header");
+        header.r_ctl = fields.r_ctl;
+        header.fc_type = fields.fc_type;
+        header.f_ctl = fields.f_ctl.with_fill_len(fill_len);
+        header.seq_id = fields.seq_id;
+        header.seq_cnt.set(fields.seq_cnt);
+        header.ox_id.set(fields.ox_id);
+        header.rx_id.set(fields.rx_id);
+        header.parameter.set(fields.parameter);
+
+        let fill_at = payload_at + payload.len();
+        buffer[payload_at..fill_at].copy_from_slice(payload);
+        buffer[fill_at..fill_at + fill_len].fill(0);
+        let (covered, epilogue) = buffer[header_at..].split_at_mut(HEADER_LEN + payload.len() + fill_len);
+        epilogue[..4].copy_from_slice(&fc::wire::crc::fc_crc(covered).to_le_bytes());
+        let eof = if fields.f_ctl.has(FCtl::END_SEQUENCE) { Eof::T } else { Eof::N };
+        epilogue[4..].copy_from_slice(&[eof.0, 0, 0, 0]);
+        len
+    }
+}
+
+/// Nexuses by [`NexusId`].
+#[derive(Default)]
+pub(super) struct NexusTable {
+    entries: Vec<Option<Box<NexusEntry>>>,
+}
+
+impl NexusTable {
+    /// Sets a nexus and says whether another one was there whose commands must end.
+    ///
+    /// # Panics
+    /// If the id is not below [`MAX_NEXUSES`].
+    pub(super) fn set(&mut self, id: NexusId, nexus: &Nexus) -> bool {
+        let index = usize::from(id.0);
+        assert!(index < MAX_NEXUSES, "nexus {index}");
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || None);
+        }
+        let replaced = self.entries[index].as_ref().is_some_and(|old| old.nexus != *nexus);
+        self.entries[index] = Some(Box::new(NexusEntry::new(nexus)));
+        replaced
+    }
+
+    pub(super) fn remove(&mut self, id: NexusId) {
+        if let Some(entry) = self.entries.get_mut(usize::from(id.0)) {
+            *entry = None;
+        }
+    }
+
+    pub(super) fn get(&self, index: u16) -> Option<&NexusEntry> {
+        self.entries.get(usize::from(index))?.as_deref()
+    }
+}

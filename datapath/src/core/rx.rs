@@ -1,0 +1,232 @@
+//! Frames in: checked, matched with their exchange, their data copied to where it belongs.
+//!
+//! The way of a frame: length, EtherType, version, delimiters, CRC, header; then its exchange by the OX_ID's index,
+//! held against OX_ID, S_ID, D_ID, RX_ID and the source MAC address. What fails a check is dropped and counted by
+//! its reason; what isn't FCP's and could be control's is copied to control.
+
+use super::exchange::{Exchange, ExchangeTable, Phase};
+use super::nexus::NexusTable;
+use super::{BATCH, Burst, Core, Counters, DropReason};
+use crate::port::Port;
+use fc::fcp::{Conclusion, conclude};
+use fc::messages::{Ended, FromCore, Transfer, TransportError, ox_id};
+use fc::time::Instant;
+use fc::wire::WireError;
+use fc::wire::ethernet::{EtherType, EthernetHeader};
+use fc::wire::fcoe::FcoeFrame;
+use fc::wire::fcp::{FcpRsp, FcpXferRdy};
+use fc::wire::header::{FCtl, FcHeader, FcType, RCtl, UNASSIGNED_XID};
+
+/// What a frame asks the core to do.
+enum Event {
+    /// Nothing more: its data has been copied.
+    Data,
+    /// The last missing data of an exchange whose target has answered.
+    Completed(u16, Ended),
+    /// The target wants write data, which the exchange now notes.
+    BurstWanted(u16),
+    /// The target has answered.
+    Concluded(u16, Conclusion),
+    /// The target has answered an ABTS.
+    AbortAnswered(u16),
+    /// The target has aborted the exchange.
+    AbortedByTarget(u16),
+    /// The frame is control's.
+    ForControl,
+}
+
+impl<P: Port> Core<P> {
+    /// Receives a batch of frames and does what they ask for.
+    pub(super) fn receive(&mut self, now: Instant) -> bool {
+        let mut frames = std::mem::take(&mut self.received);
+        let count = self.port.receive(&mut frames, BATCH);
+        for frame in frames.drain(..) {
+            let bytes = self.port.data(&frame);
+            let receiver = Receiver {
+                core: self.number,
+                exchanges: &mut self.exchanges,
+                nexuses: &self.nexuses,
+                counters: &mut self.counters,
+            };
+            let mut for_control = None;
+            match receiver.handle(bytes) {
+                Ok(Event::ForControl) => for_control = Some(FromCore(bytes.into())),
+                Ok(event) => self.act(now, event),
+                Err(reason) => self.counters.drop_frame(reason),
+            }
+            self.port.release(frame);
+            if let Some(message) = for_control {
+                self.hand_to_control(message);
+            }
+        }
+        self.received = frames;
+        count > 0
+    }
+
+    fn act(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Data => {}
+            Event::Completed(index, ended) => self.end(now, index, ended),
+            Event::BurstWanted(index) => self.bursts.push_back(index),
+            Event::Concluded(index, Conclusion::Ended(ended)) => self.end(now, index, ended),
+            Event::Concluded(index, Conclusion::Failed(error)) => self.fail(now, index, error),
+            Event::Concluded(index, Conclusion::DataMissing { then }) => self.await_data(now, index, then),
+            Event::AbortAnswered(index) => self.fail(now, index, TransportError::TimedOut),
+            Event::AbortedByTarget(index) => {
+                self.accept_abort(index);
+                self.fail(now, index, TransportError::Aborted);
+            }
+            Event::ForControl => unreachable!("copied before its frame was released"),
+        }
+    }
+
+    fn hand_to_control(&mut self, message: FromCore) {
+        if self.link.from_core.push(message).is_ok() {
+            self.counters.control_frames += 1;
+            self.control.wake();
+        } else {
+            self.counters.drop_frame(DropReason::ControlQueueFull);
+        }
+    }
+}
+
+/// The parts of a core that a received frame touches.
+struct Receiver<'a> {
+    core: u16,
+    exchanges: &'a mut ExchangeTable,
+    nexuses: &'a NexusTable,
+    counters: &'a mut Counters,
+}
+
+impl Receiver<'_> {
+    fn handle(self, bytes: &[u8]) -> Result<Event, DropReason> {
+        let (ethernet, payload) = EthernetHeader::parse(bytes).map_err(|_| DropReason::Length)?;
+        match ethernet.ethertype {
+            EtherType::FCOE => self.handle_fcoe(&ethernet, payload),
+            EtherType::FIP => Ok(Event::ForControl),
+            _ => Err(DropReason::EtherType),
+        }
+    }
+
+    fn handle_fcoe(self, ethernet: &EthernetHeader, payload: &[u8]) -> Result<Event, DropReason> {
+        let frame = FcoeFrame::parse(payload).map_err(|error| match error {
+            WireError::BadValue { .. } => DropReason::Version,
+            _ => DropReason::Length,
+        })?;
+        if !frame.sof.is_class_3() {
+            return Err(DropReason::Sof);
+        }
+        if !frame.eof.is_valid() {
+            return Err(DropReason::Eof);
+        }
+        frame.check_crc().map_err(|_| DropReason::Crc)?;
+        let header = frame.header();
+        if header.df_ctl != 0 {
+            return Err(DropReason::OptionalHeader);
+        }
+        let payload = frame.payload().map_err(|_| DropReason::Length)?;
+        let to_originator = header.f_ctl.has(FCtl::EXCHANGE_RESPONDER);
+        match header.fc_type {
+            FcType::FCP if to_originator => self.handle_exchange(ethernet, header, payload),
+            FcType::BLS if to_originator && ox_id::core(header.ox_id.get()) != ox_id::CONTROL => {
+                self.handle_exchange(ethernet, header, payload)
+            }
+            FcType::ELS | FcType::CT | FcType::BLS => Ok(Event::ForControl),
+            _ => Err(DropReason::Unexpected),
+        }
+    }
+
+    fn handle_exchange(
+        self,
+        ethernet: &EthernetHeader,
+        header: &FcHeader,
+        payload: &[u8],
+    ) -> Result<Event, DropReason> {
+        let xid = header.ox_id.get();
+        if ox_id::core(xid) != self.core {
+            return Err(DropReason::NoExchange);
+        }
+        let index = u16::try_from(ox_id::index(xid)).expect("an index is part of an OX_ID");
+        let exchange = self.exchanges.get_mut(index);
+        if exchange.ox_id != xid || !exchange.has_command() {
+            return Err(DropReason::NoExchange);
+        }
+        let from_peer =
+            self.nexuses.get(exchange.nexus).is_some_and(|e| e.nexus.destination == ethernet.source);
+        if header.s_id != exchange.peer_id || !from_peer {
+            return Err(DropReason::Source);
+        }
+        if header.d_id != exchange.our_id {
+            return Err(DropReason::Destination);
+        }
+        let rx_id = header.rx_id.get();
+        if exchange.rx_id != UNASSIGNED_XID && rx_id != exchange.rx_id {
+            return Err(DropReason::RxId);
+        }
+        let event = match header.r_ctl {
+            RCtl::BA_ACC | RCtl::BA_RJT if exchange.phase == Phase::Aborting => Event::AbortAnswered(index),
+            RCtl::ABTS => Event::AbortedByTarget(index),
+            _ if exchange.phase == Phase::Aborting => return Err(DropReason::NoExchange),
+            RCtl::DATA => read_data(exchange, index, header, payload, self.counters)?,
+            RCtl::DATA_DESCRIPTOR => transfer_ready(exchange, index, payload)?,
+            RCtl::STATUS if exchange.phase == Phase::Open => response(exchange, index, payload)?,
+            _ => return Err(DropReason::Unexpected),
+        };
+        exchange.rx_id = rx_id;
+        Ok(event)
+    }
+}
+
+/// FCP_DATA: to the buffer at its relative offset, whatever the order in which frames come.
+fn read_data(
+    exchange: &mut Exchange,
+    index: u16,
+    header: &FcHeader,
+    payload: &[u8],
+    counters: &mut Counters,
+) -> Result<Event, DropReason> {
+    let Transfer::Read(buffer) = &mut exchange.transfer else { return Err(DropReason::Unexpected) };
+    if !header.f_ctl.has(FCtl::RELATIVE_OFFSET) {
+        return Err(DropReason::Offset);
+    }
+    let start = header.parameter.get();
+    let end = usize::try_from(start).ok().and_then(|start| start.checked_add(payload.len()));
+    let end = end.filter(|&end| end <= buffer.len()).ok_or(DropReason::Offset)?;
+    let end_offset = u32::try_from(end).expect("a buffer's length fits FCP_DL");
+    exchange.received.add(start, end_offset).map_err(|_| DropReason::Gaps)?;
+    buffer[start as usize..end].copy_from_slice(payload);
+    counters.read_bytes += payload.len() as u64;
+    match exchange.answer {
+        Some(answer) if exchange.received.contiguous() >= answer.transferred => {
+            Ok(Event::Completed(index, answer))
+        }
+        _ => Ok(Event::Data),
+    }
+}
+
+/// FCP_XFER_RDY: notes which write data the target wants.
+fn transfer_ready(exchange: &mut Exchange, index: u16, payload: &[u8]) -> Result<Event, DropReason> {
+    let ready = FcpXferRdy::parse(payload).map_err(|_| DropReason::Malformed)?;
+    let Transfer::Write(buffer) = &exchange.transfer else { return Err(DropReason::Unexpected) };
+    if exchange.burst.is_some() || exchange.phase != Phase::Open {
+        return Err(DropReason::Unexpected);
+    }
+    let (next, len) = (ready.offset.get(), ready.burst_len.get());
+    let end = next.checked_add(len).filter(|&end| end as usize <= buffer.len()).ok_or(DropReason::Offset)?;
+    if len == 0 {
+        return Err(DropReason::Malformed);
+    }
+    exchange.burst = Some(Burst { next, end, seq_cnt: 0 });
+    Ok(Event::BurstWanted(index))
+}
+
+/// FCP_RSP: judged by what has come.
+fn response(exchange: &Exchange, index: u16, payload: &[u8]) -> Result<Event, DropReason> {
+    let response = FcpRsp::parse(payload).map_err(|_| DropReason::Malformed)?;
+    let data_len = u32::try_from(exchange.transfer.len()).expect("bounded when it was submitted");
+    let received = match exchange.transfer {
+        Transfer::Read(_) => Some(exchange.received.contiguous()),
+        Transfer::None | Transfer::Write(_) => None,
+    };
+    Ok(Event::Concluded(index, conclude(&response, data_len, received)))
+}

@@ -1,0 +1,162 @@
+//! What a core counts.
+
+use crate::port::{PortCounters, PortInfo};
+use hdrhistogram::Histogram;
+use std::fmt;
+
+/// Why a received frame was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DropReason {
+    /// Too short or too long to be Ethernet or FCoE, or fill bytes that aren't there.
+    Length,
+    /// An EtherType that is not ours.
+    EtherType,
+    /// An FCoE version other than 0.
+    Version,
+    /// A CRC that doesn't match.
+    Crc,
+    /// A start delimiter that is not class 3.
+    Sof,
+    /// An end delimiter that says that the frame is damaged, or none of ours.
+    Eof,
+    /// Optional headers, which nobody agreed to.
+    OptionalHeader,
+    /// An OX_ID whose exchange is not open, or was used again since.
+    NoExchange,
+    /// A source other than the exchange's target: S_ID or MAC address.
+    Source,
+    /// A destination other than the exchange's VN_Port.
+    Destination,
+    /// An RX_ID other than the exchange's.
+    RxId,
+    /// Data beyond the command's buffer, or a request for such data.
+    Offset,
+    /// Data for a command that expects none, a second request for data, or a kind of frame that a target doesn't
+    /// send.
+    Unexpected,
+    /// An information unit that can't be read.
+    Malformed,
+    /// More gaps in the order of the data than are remembered.
+    Gaps,
+    /// A frame for control, whose queue is full.
+    ControlQueueFull,
+}
+
+/// How many reasons there are.
+const DROP_REASONS: usize = DropReason::ControlQueueFull as usize + 1;
+
+impl DropReason {
+    /// Every reason, in the order of its counters.
+    pub const ALL: [Self; DROP_REASONS] = [
+        Self::Length,
+        Self::EtherType,
+        Self::Version,
+        Self::Crc,
+        Self::Sof,
+        Self::Eof,
+        Self::OptionalHeader,
+        Self::NoExchange,
+        Self::Source,
+        Self::Destination,
+        Self::RxId,
+        Self::Offset,
+        Self::Unexpected,
+        Self::Malformed,
+        Self::Gaps,
+        Self::ControlQueueFull,
+    ];
+
+    /// Its name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Length => "length",
+            Self::EtherType => "ethertype",
+            Self::Version => "version",
+            Self::Crc => "crc",
+            Self::Sof => "sof",
+            Self::Eof => "eof",
+            Self::OptionalHeader => "optional_header",
+            Self::NoExchange => "no_exchange",
+            Self::Source => "source",
+            Self::Destination => "destination",
+            Self::RxId => "rx_id",
+            Self::Offset => "offset",
+            Self::Unexpected => "unexpected",
+            Self::Malformed => "malformed",
+            Self::Gaps => "gaps",
+            Self::ControlQueueFull => "control_queue_full",
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a core has counted since it started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Frames dropped, by reason.
+    dropped: [u64; DROP_REASONS],
+    /// Frames handed to control.
+    pub control_frames: u64,
+    /// Commands taken from consumers.
+    pub commands: u64,
+    /// Commands that ended with the target's answer.
+    pub ended: u64,
+    /// Commands that ended with a transport error.
+    pub failed: u64,
+    /// Exchanges aborted by ABTS.
+    pub aborts: u64,
+    /// Bytes of read data copied to buffers.
+    pub read_bytes: u64,
+    /// Bytes of write data sent.
+    pub written_bytes: u64,
+}
+
+impl Counters {
+    /// Frames dropped for `reason`.
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// Frames dropped for any reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    pub(super) fn drop_frame(&mut self, reason: DropReason) {
+        self.dropped[reason as usize] += 1;
+    }
+}
+
+/// A core's state at one moment.
+#[derive(Clone, Debug)]
+pub struct CoreReport {
+    /// The core's number.
+    pub number: u16,
+    /// Its port.
+    pub port: PortInfo,
+    /// Frames that its port has moved.
+    pub frames: PortCounters,
+    /// What it has counted.
+    pub counters: Counters,
+    /// Exchanges that are open or rest.
+    pub open_exchanges: usize,
+    /// How long commands took, in nanoseconds, from the core taking them to their end.
+    pub latency_ns: Histogram<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_counter() {
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+}

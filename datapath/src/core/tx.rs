@@ -1,0 +1,292 @@
+//! Frames out: commands, write data, aborts; and the ends of commands.
+
+use super::exchange::Phase;
+use super::nexus::FrameFields;
+use super::{BATCH, Burst, Core, SEND_BATCH};
+use crate::consumer::ConsumerPort;
+use crate::port::{Frame, Port};
+use fc::fcp::Received;
+use fc::messages::{Command, Completion, Ended, Transfer, TransportError};
+use fc::time::{Duration, Instant};
+use fc::wire::fcp::{
+    ATTRIBUTE_SIMPLE, CDB_LEN, CMND_LEN, FcpCmnd, FcpCmndFixed, MAX_ADDITIONAL_CDB_LEN, RDDATA,
+    TaskManagement, WRDATA,
+};
+use fc::wire::header::{FCtl, FcType, RCtl, UNASSIGNED_XID};
+
+/// F_CTL of ABTS: it ends its sequence and waits for the answer (FC-FS-3, 16.3.2).
+const ABTS_F_CTL: u32 = FCtl::END_SEQUENCE | FCtl::TRANSFER_INITIATIVE;
+
+impl<P: Port> Core<P> {
+    /// A frame to send, while this step's share lasts.
+    pub(super) fn allocate(&mut self) -> Option<Frame> {
+        if self.queued_frames >= SEND_BATCH { None } else { self.port.allocate() }
+    }
+
+    /// Sends bytes that are a whole frame already.
+    pub(super) fn send_bytes(&mut self, mut frame: Frame, bytes: &[u8]) {
+        self.port.buffer(&mut frame)[..bytes.len()].copy_from_slice(bytes);
+        self.send(frame, bytes.len());
+    }
+
+    fn send(&mut self, mut frame: Frame, len: usize) {
+        self.port.set_len(&mut frame, len);
+        self.port.send(frame);
+        self.queued_frames += 1;
+    }
+
+    /// Takes commands from the consumers in turn, as many as there are exchanges and frames for.
+    pub(super) fn take_commands(&mut self, now: Instant) -> bool {
+        let mut busy = false;
+        for consumer in 0..self.consumers.len() {
+            for _ in 0..BATCH {
+                if !self.consumers[consumer].as_ref().is_some_and(ConsumerPort::has_command)
+                    || !self.exchanges.has_free()
+                {
+                    break;
+                }
+                let Some(frame) = self.allocate() else { return busy };
+                let command = self.consumers[consumer].as_ref().and_then(ConsumerPort::take_command);
+                match command {
+                    Some(command) => self.start(now, consumer, command, frame),
+                    None => self.port.release(frame),
+                }
+                busy = true;
+            }
+        }
+        busy
+    }
+
+    /// Opens an exchange for a command and sends its FCP_CMND.
+    fn start(&mut self, now: Instant, consumer: usize, command: Command, mut frame: Frame) {
+        self.counters.commands += 1;
+        let Some(entry) = self.nexuses.get(command.nexus.0) else {
+            self.port.release(frame);
+            self.counters.failed += 1;
+            self.complete(
+                consumer,
+                command.tag,
+                Err(TransportError::NexusGone),
+                command.transfer,
+                Duration::ZERO,
+            );
+            return;
+        };
+        let (_, exchange) = self.exchanges.allocate().expect("asked before the command was taken");
+        exchange.phase = Phase::Open;
+        exchange.nexus = command.nexus.0;
+        exchange.our_id = entry.nexus.s_id;
+        exchange.peer_id = entry.nexus.d_id;
+        exchange.rx_id = UNASSIGNED_XID;
+        exchange.next_seq_id = 1;
+        exchange.received = Received::default();
+        exchange.deadline = now + command.timeout;
+        exchange.tag = command.tag;
+        exchange.started = now;
+        exchange.burst = None;
+        exchange.answer = None;
+        exchange.consumer = u16::try_from(consumer).expect("consumers are bounded");
+
+        let mut iu = [0; CMND_LEN + MAX_ADDITIONAL_CDB_LEN];
+        let iu_len = command_iu(&command).emit(&mut iu);
+        let fields = FrameFields {
+            r_ctl: RCtl::COMMAND,
+            fc_type: FcType::FCP,
+            f_ctl: FCtl::REQUEST,
+            seq_id: 0,
+            seq_cnt: 0,
+            ox_id: exchange.ox_id,
+            rx_id: UNASSIGNED_XID,
+            parameter: 0,
+        };
+        exchange.transfer = command.transfer;
+        let len = entry.emit(self.port.buffer(&mut frame), &fields, &iu[..iu_len]);
+        self.send(frame, len);
+    }
+
+    /// Sends the write data that targets have asked for, and aborts that waited for a frame.
+    pub(super) fn send_bursts(&mut self) -> bool {
+        let mut busy = false;
+        while let Some(&index) = self.aborts.front() {
+            if self.exchanges.get(index).phase == Phase::Aborting && !self.send_abort(index) {
+                return busy;
+            }
+            self.aborts.pop_front();
+            busy = true;
+        }
+        while let Some(&index) = self.bursts.front() {
+            match self.exchanges.get(index).burst {
+                // The exchange has ended since it was queued.
+                None => drop(self.bursts.pop_front()),
+                Some(burst) => {
+                    let Some(frame) = self.allocate() else { break };
+                    busy = true;
+                    if self.send_data(index, burst, frame) {
+                        self.bursts.pop_front();
+                    }
+                }
+            }
+        }
+        busy
+    }
+
+    /// Sends the next frame of a burst and says whether it was the last.
+    fn send_data(&mut self, index: u16, burst: Burst, mut frame: Frame) -> bool {
+        let exchange = self.exchanges.get_mut(index);
+        let entry = self.nexuses.get(exchange.nexus).expect("an exchange with a burst has its nexus");
+        let Transfer::Write(buffer) = &exchange.transfer else { unreachable!("only writes have bursts") };
+        let end = burst.end.min(burst.next + u32::from(entry.nexus.max_payload_len));
+        let is_last = end == burst.end;
+        let last_flags = if is_last { FCtl::END_SEQUENCE | FCtl::TRANSFER_INITIATIVE } else { 0 };
+        let fields = FrameFields {
+            r_ctl: RCtl::DATA,
+            fc_type: FcType::FCP,
+            f_ctl: FCtl::new(FCtl::RELATIVE_OFFSET | last_flags),
+            seq_id: exchange.next_seq_id,
+            seq_cnt: burst.seq_cnt,
+            ox_id: exchange.ox_id,
+            rx_id: exchange.rx_id,
+            parameter: burst.next,
+        };
+        let payload = &buffer[burst.next as usize..end as usize];
+        let len = entry.emit(self.port.buffer(&mut frame), &fields, payload);
+        self.counters.written_bytes += payload.len() as u64;
+        if is_last {
+            exchange.burst = None;
+            exchange.next_seq_id = exchange.next_seq_id.wrapping_add(1);
+        } else {
+            // SEQ_CNT wraps within long sequences (FC-FS-3, 9.10).
+            exchange.burst = Some(Burst { next: end, seq_cnt: burst.seq_cnt.wrapping_add(1), ..burst });
+        }
+        self.send(frame, len);
+        is_last
+    }
+
+    /// Aborts an exchange that took too long; its command ends when the target has answered, or hasn't.
+    pub(super) fn abort(&mut self, now: Instant, index: u16) {
+        self.counters.aborts += 1;
+        let exchange = self.exchanges.get_mut(index);
+        let entry = self.nexuses.get(exchange.nexus).expect("an exchange that is open has its nexus");
+        exchange.phase = Phase::Aborting;
+        exchange.burst = None;
+        // BA_ACC is due within E_D_TOV; twice that before the command is given up.
+        exchange.deadline = now + entry.nexus.e_d_tov * 2;
+        if !self.send_abort(index) {
+            self.aborts.push_back(index);
+        }
+    }
+
+    /// Sends ABTS, if there is a frame for it.
+    fn send_abort(&mut self, index: u16) -> bool {
+        let seq_id = self.exchanges.get(index).next_seq_id;
+        self.send_basic(index, RCtl::ABTS, ABTS_F_CTL, seq_id, &[])
+    }
+
+    /// Answers a target's ABTS with BA_ACC (FC-FS-3, 16.3.3): no sequence is worth keeping. Without a frame for it
+    /// the target aborts again.
+    pub(super) fn accept_abort(&mut self, index: u16) {
+        let exchange = self.exchanges.get(index);
+        let ([o0, o1], [r0, r1]) = (exchange.ox_id.to_be_bytes(), exchange.rx_id.to_be_bytes());
+        let payload = [0, 0, 0, 0, o0, o1, r0, r1, 0, 0, 0xff, 0xff];
+        let f_ctl = FCtl::SEQUENCE_RECIPIENT | FCtl::LAST_SEQUENCE | FCtl::END_SEQUENCE;
+        self.send_basic(index, RCtl::BA_ACC, f_ctl, exchange.next_seq_id, &payload);
+    }
+
+    fn send_basic(&mut self, index: u16, r_ctl: RCtl, f_ctl: u32, seq_id: u8, payload: &[u8]) -> bool {
+        let Some(mut frame) = self.allocate() else { return false };
+        let exchange = self.exchanges.get(index);
+        let entry = self.nexuses.get(exchange.nexus).expect("an exchange that is open has its nexus");
+        let fields = FrameFields {
+            r_ctl,
+            fc_type: FcType::BLS,
+            f_ctl: FCtl::new(f_ctl),
+            seq_id,
+            seq_cnt: 0,
+            ox_id: exchange.ox_id,
+            rx_id: exchange.rx_id,
+            parameter: 0,
+        };
+        let len = entry.emit(self.port.buffer(&mut frame), &fields, payload);
+        self.send(frame, len);
+        true
+    }
+
+    /// Notes an answer whose data is still on its way, for as long as a frame may take.
+    pub(super) fn await_data(&mut self, now: Instant, index: u16, answer: Ended) {
+        let exchange = self.exchanges.get_mut(index);
+        let e_d_tov = self.nexuses.get(exchange.nexus).map_or(Duration::ZERO, |entry| entry.nexus.e_d_tov);
+        exchange.phase = Phase::Answered;
+        exchange.answer = Some(answer);
+        exchange.deadline = now + e_d_tov;
+    }
+
+    /// Ends a command with its target's answer. Its exchange is clean: no frame of it is on its way.
+    pub(super) fn end(&mut self, now: Instant, index: u16, ended: Ended) {
+        self.counters.ended += 1;
+        self.finish(now, index, Ok(ended));
+        self.exchanges.free(index);
+    }
+
+    /// Ends a command with an error. Its OX_ID rests until no frame of it can be on its way.
+    pub(super) fn fail(&mut self, now: Instant, index: u16, error: TransportError) {
+        self.counters.failed += 1;
+        self.finish(now, index, Err(error));
+        let exchange = self.exchanges.get_mut(index);
+        let r_a_tov = self.nexuses.get(exchange.nexus).map_or(DEFAULT_R_A_TOV, |entry| entry.nexus.r_a_tov);
+        exchange.phase = Phase::Resting;
+        exchange.deadline = now + r_a_tov;
+    }
+
+    fn finish(&mut self, now: Instant, index: u16, result: Result<Ended, TransportError>) {
+        let exchange = self.exchanges.get_mut(index);
+        assert!(exchange.has_command(), "a command ends twice");
+        exchange.burst = None;
+        let transfer = std::mem::replace(&mut exchange.transfer, Transfer::None);
+        let latency = now.since(exchange.started);
+        let (consumer, tag) = (usize::from(exchange.consumer), exchange.tag);
+        self.latency_ns.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+        self.complete(consumer, tag, result, transfer, latency);
+    }
+
+    fn complete(
+        &self,
+        consumer: usize,
+        tag: u64,
+        result: Result<Ended, TransportError>,
+        transfer: Transfer,
+        latency: Duration,
+    ) {
+        let port = self.consumers[consumer].as_ref().expect("a consumer with commands out stays attached");
+        port.complete(Completion { tag, result, transfer, latency });
+    }
+}
+
+/// R_A_TOV where the nexus is gone (FC-FS-3, 20.2.1.4).
+const DEFAULT_R_A_TOV: Duration = Duration::from_secs(10);
+
+/// The FCP_CMND of a command.
+fn command_iu(command: &Command) -> FcpCmnd {
+    let cdb = command.cdb.as_bytes();
+    let (head, additional) = cdb.split_at(cdb.len().min(CDB_LEN));
+    let mut fixed_cdb = [0; CDB_LEN];
+    fixed_cdb[..head.len()].copy_from_slice(head);
+    let mut additional_cdb = additional.to_vec();
+    additional_cdb.resize(additional.len().next_multiple_of(4), 0);
+    FcpCmnd {
+        fixed: FcpCmndFixed {
+            lun: command.lun,
+            crn: 0,
+            attribute: ATTRIBUTE_SIMPLE,
+            task_management: TaskManagement::NONE,
+            flags: match command.transfer {
+                Transfer::None => 0,
+                Transfer::Read(_) => RDDATA,
+                Transfer::Write(_) => WRDATA,
+            },
+            cdb: fixed_cdb,
+        },
+        additional_cdb,
+        data_len: u32::try_from(command.transfer.len()).expect("bounded when it was submitted"),
+        bidirectional_read_len: None,
+    }
+}

@@ -1,0 +1,207 @@
+//! An FCP exchange as its initiator sees it (FCP-4, 4 and 9): which data has come, and what a response means.
+
+use crate::messages::{Ended, TransportError};
+use crate::wire::fcp::{FcpRsp, RspCode};
+use crate::wire::scsi::{Sense, Status};
+
+/// Ranges that may arrive ahead of a gap before further ones are refused. A fabric that delivers in order needs
+/// none; one that sends frames by several paths a few.
+const MAX_RANGES_AHEAD: usize = 7;
+
+/// Which bytes of a read have arrived, in whatever order and however often.
+///
+/// Counting bytes would not do: a frame that came twice would stand for one that is missing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Received {
+    /// Everything before this offset is here.
+    contiguous: u32,
+    /// How many of `ahead` count.
+    ahead_count: u32,
+    /// Ranges behind a gap: sorted, neither touching nor overlapping.
+    ahead: [Range; MAX_RANGES_AHEAD],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Range {
+    start: u32,
+    end: u32,
+}
+
+/// There are too many gaps to remember another range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooManyGaps;
+
+impl Received {
+    /// Bytes from the start on that are all here.
+    pub const fn contiguous(&self) -> u32 {
+        self.contiguous
+    }
+
+    /// Notes that bytes `start..end` are here.
+    ///
+    /// # Errors
+    /// [`TooManyGaps`] when the range can't be remembered: its frame must be dropped.
+    pub fn add(&mut self, start: u32, end: u32) -> Result<(), TooManyGaps> {
+        debug_assert!(start <= end, "ranges have no negative length");
+        if start <= self.contiguous && self.ahead_count == 0 {
+            self.contiguous = self.contiguous.max(end);
+            return Ok(());
+        }
+        self.add_out_of_order(Range { start, end })
+    }
+
+    fn add_out_of_order(&mut self, range: Range) -> Result<(), TooManyGaps> {
+        let mut merged = range;
+        let mut kept = [Range::default(); MAX_RANGES_AHEAD + 1];
+        let mut count = 0;
+        let mut placed = false;
+        for &old in &self.ahead[..self.ahead_count as usize] {
+            if old.start <= merged.end && merged.start <= old.end {
+                merged = Range { start: merged.start.min(old.start), end: merged.end.max(old.end) };
+                continue;
+            }
+            if merged.start < old.start && !placed {
+                kept[count] = merged;
+                count += 1;
+                placed = true;
+            }
+            kept[count] = old;
+            count += 1;
+        }
+        if !placed {
+            kept[count] = merged;
+            count += 1;
+        }
+        // What now touches the contiguous part joins it; only the first range can.
+        let joins = kept[0].start <= self.contiguous;
+        let rest = if joins { &kept[1..count] } else { &kept[..count] };
+        if rest.len() > MAX_RANGES_AHEAD {
+            return Err(TooManyGaps);
+        }
+        if joins {
+            self.contiguous = self.contiguous.max(kept[0].end);
+        }
+        self.ahead[..rest.len()].copy_from_slice(rest);
+        self.ahead_count = u32::try_from(rest.len()).expect("bounded above");
+        Ok(())
+    }
+}
+
+/// What a response means for its command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Conclusion {
+    /// The command has ended as the target says.
+    Ended(Ended),
+    /// The target says that it has sent more than has come: the rest may still be on its way.
+    DataMissing {
+        /// The end of the command once all data is here.
+        then: Ended,
+    },
+    /// The exchange ended without a SCSI status.
+    Failed(TransportError),
+}
+
+/// Judges an FCP_RSP (FCP-4, 9.5) to a command that may move `data_len` bytes. `received` is what has come of a
+/// read without a gap, `None` for a command that reads nothing.
+pub fn conclude(response: &FcpRsp<'_>, data_len: u32, received: Option<u32>) -> Conclusion {
+    if let Some(code) = response.code().filter(|&code| code != RspCode::COMPLETE) {
+        return Conclusion::Failed(TransportError::Response(code));
+    }
+    let status = Status(response.status);
+    let claimed = response.transferred(data_len);
+    let ended = |transferred| Ended {
+        status,
+        transferred,
+        sense: Sense::parse(response.sense).ok(),
+        retry_delay: response.retry_delay,
+    };
+    match received {
+        Some(received) if status == Status::GOOD && received < claimed => {
+            Conclusion::DataMissing { then: ended(claimed) }
+        }
+        Some(received) => Conclusion::Ended(ended(claimed.min(received))),
+        None => Conclusion::Ended(ended(claimed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::fcp::rsp_flags;
+    use proptest::prelude::*;
+
+    #[test]
+    fn frames_in_order_leave_no_gap() {
+        let mut received = Received::default();
+        for i in 0..1000 {
+            received.add(i * 2112, (i + 1) * 2112).unwrap();
+        }
+        assert_eq!(received.contiguous(), 1000 * 2112);
+    }
+
+    #[test]
+    fn a_frame_that_came_twice_does_not_stand_for_one_that_is_missing() {
+        let mut received = Received::default();
+        received.add(0, 100).unwrap();
+        received.add(200, 300).unwrap();
+        received.add(200, 300).unwrap();
+        assert_eq!(received.contiguous(), 100);
+        received.add(100, 200).unwrap();
+        assert_eq!(received.contiguous(), 300);
+    }
+
+    proptest! {
+        /// Against a model that keeps a flag for each unit.
+        #[test]
+        fn any_order_is_what_a_bitmap_says(ranges in proptest::collection::vec((0u32..40, 0u32..6), 0..60)) {
+            let mut received = Received::default();
+            let mut model = [false; 64];
+            for (start, len) in ranges {
+                if received.add(start, start + len).is_ok() {
+                    model[start as usize..(start + len) as usize].fill(true);
+                }
+                let contiguous = model.iter().take_while(|&&here| here).count();
+                prop_assert_eq!(received.contiguous() as usize, contiguous);
+            }
+        }
+    }
+
+    #[test]
+    fn gaps_are_bounded() {
+        let mut received = Received::default();
+        for i in 1..=7 {
+            received.add(i * 10, i * 10 + 5).unwrap();
+        }
+        assert_eq!(received.add(100, 105), Err(TooManyGaps));
+        received.add(75, 80).unwrap();
+        received.add(0, 100).unwrap();
+        assert_eq!(received.contiguous(), 100);
+    }
+
+    #[test]
+    fn responses_are_judged_by_what_has_come() {
+        let good = FcpRsp::default();
+        let ended = |transferred| Ended { status: Status::GOOD, transferred, sense: None, retry_delay: 0 };
+        let under = FcpRsp { flags: rsp_flags::UNDER, residual: 96, ..good };
+        let over = FcpRsp { flags: rsp_flags::OVER, residual: 96, ..good };
+        let busy = FcpRsp { status: Status::BUSY.0, ..good };
+        let failed = FcpRsp { flags: rsp_flags::INFO_VALID, info: &[0, 0, 0, 9], ..good };
+        let done = FcpRsp { info: &[0; 4], ..failed };
+        let cases = [
+            (&good, Some(4096), Conclusion::Ended(ended(4096))),
+            (&good, Some(4000), Conclusion::DataMissing { then: ended(4096) }),
+            (&under, Some(4000), Conclusion::Ended(ended(4000))),
+            (&under, Some(3999), Conclusion::DataMissing { then: ended(4000) }),
+            (&under, Some(4096), Conclusion::Ended(ended(4000))),
+            (&over, Some(4096), Conclusion::Ended(ended(4096))),
+            (&good, None, Conclusion::Ended(ended(4096))),
+            (&busy, Some(10), Conclusion::Ended(Ended { status: Status::BUSY, ..ended(10) })),
+            (&failed, None, Conclusion::Failed(TransportError::Response(RspCode::INCORRECT_LUN))),
+            (&done, None, Conclusion::Ended(ended(4096))),
+        ];
+        for (response, received, expected) in cases {
+            assert_eq!(conclude(response, 4096, received), expected, "{response:?} {received:?}");
+        }
+    }
+}
