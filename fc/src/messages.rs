@@ -8,7 +8,7 @@
 use crate::time::Duration;
 use crate::wire::ethernet::VlanTag;
 use crate::wire::fcp::{Lun, RspCode};
-use crate::wire::scsi::{Sense, Status};
+use crate::wire::scsi::{ScsiCommand, Sense, Status};
 use crate::wire::{FcId, MacAddr};
 use alloc::boxed::Box;
 use thiserror::Error;
@@ -126,6 +126,14 @@ impl Cdb {
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl From<&ScsiCommand> for Cdb {
+    fn from(command: &ScsiCommand) -> Self {
+        let mut bytes = [0; MAX_CDB_LEN];
+        let len = command.emit(&mut bytes);
+        Self::new(&bytes[..len])
     }
 }
 
