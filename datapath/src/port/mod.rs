@@ -5,14 +5,21 @@
 //! in release builds too, and `free + in the kernel's rings + held = total` holds at any time
 //! ([`FrameAccount`]).
 
-#[allow(dead_code)]
+pub mod af_packet;
+pub mod af_xdp;
 mod chunks;
+mod error;
 #[allow(dead_code)]
 mod lane;
+mod mac_filter;
 pub mod memory;
+mod socket;
 mod waker;
 pub mod xdp;
 
+pub use error::PortError;
+pub use mac_filter::MacFilter;
+pub use socket::queue_count;
 pub use waker::Waker;
 
 use std::fmt;

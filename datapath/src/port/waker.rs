@@ -62,7 +62,7 @@ impl Waker {
     /// As [`Self::wait`], and until `other` can be read.
     ///
     /// # Errors
-    /// Those of poll(2).
+    /// Those of poll(2); [`io::ErrorKind::BrokenPipe`] when `other` has an error of its own.
     pub fn wait_with(
         &self,
         other: BorrowedFd<'_>,
@@ -71,7 +71,13 @@ impl Waker {
     ) -> io::Result<()> {
         let fds =
             &mut [PollFd::new(self.event.as_fd(), PollFlags::POLLIN), PollFd::new(other, PollFlags::POLLIN)];
-        self.sleep(fds, timeout, is_ready)
+        self.sleep(fds, timeout, is_ready)?;
+        // What poll(2) didn't get to say is empty.
+        if fds[1].revents().is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL))
+        {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
     }
 
     fn sleep(

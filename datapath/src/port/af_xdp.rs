@@ -1,0 +1,543 @@
+//! A queue of a NIC through AF_XDP: four rings and a region of chunks (UMEM) shared with the kernel.
+//!
+//! ```text
+//!                 fill ring                 receive ring
+//!   free ------------------------> kernel ----------------> held
+//!    ^                                                       |
+//!    |    completion ring           transmit ring            | send
+//!    +--------------------- kernel <-------------------------+
+//! ```
+//!
+//! A chunk is in one place at a time: free, in the kernel's hands between two rings, or held by the port's user.
+//! Only chunks that are held are read or written here, and [`Frame`], which can't be copied, is the proof of it.
+//!
+//! Steering frames into the socket is an XDP program's work; it wants the socket's descriptor ([`AsFd`]).
+#![allow(unsafe_code)]
+
+use super::chunks::{Chunks, checked_len};
+use super::socket::{interface_index, option, queue_count, set_option, set_send_buffer};
+use super::{Frame, FrameAccount, MAX_CHUNKS, Mode, Port, PortCounters, PortError, PortInfo, Waker};
+use libc::c_int;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use std::error::Error;
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+use xsk_rs::config::{
+    BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, SocketConfigBuilder, UmemConfig,
+    UmemConfigBuilder,
+};
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
+
+/// Bytes of a chunk. 2048 don't hold the longest FCoE frame, 2176 bytes, and XDP's 256 bytes of headroom.
+const CHUNK_LEN: usize = 4096;
+/// Bytes that the kernel leaves free before a received frame, for programs that lengthen its head.
+const XDP_HEADROOM: usize = 256;
+/// Bytes that we leave free besides.
+///
+/// `rep movsb`, with which both the kernel and libc copy, takes 25 times as long on Zen 3 if the target lies 1 to 31
+/// bytes after the source modulo a page. The kernel copies a frame from byte 256 of a page to byte 256 plus
+/// this: 32 is out of it. And payloads, 52 or (with a tag) 56 bytes into the frame, go to multiples of 2048
+/// or 2112 in buffers that begin on a page: with 0 here, one target in 64 of the latter would be in it; with 32 to 40, none.
+const HEADROOM: usize = 32;
+/// Bytes of a chunk that a frame may have.
+const CAPACITY: usize = CHUNK_LEN - XDP_HEADROOM - HEADROOM;
+/// Descriptors that go to or come from a ring at a time. Larger ones gain nothing, and the cache lines of smaller
+/// ones are written twice.
+const BATCH: usize = 64;
+/// Frames that one system call may send. The kernel's own 32 costs 2-4% more time a frame; more than veth's ring
+/// of 256 would overflow it.
+const SEND_BUDGET: u32 = 128;
+/// What a frame on its way out counts in the socket's send buffer: its data and the kernel's book-keeping.
+const SEND_BUFFER_LEN: usize = 2 * CHUNK_LEN;
+/// How long a thread sleeps at most while frames wait for room in the driver's queue, of which nobody tells.
+const RETRY: Duration = Duration::from_millis(1);
+/// How long the kernel may take to give back the queue of a socket that was closed: it does so on the side.
+const QUEUE_RELEASE: Duration = Duration::from_millis(500);
+
+/// `XDP_MAX_TX_SKB_BUDGET` of linux/if_xdp.h.
+const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
+
+/// Drives the NIC's queue from the thread that polls it, where the driver can.
+///
+/// The interface's `napi_defer_hard_irqs` and `gro_flush_timeout` must be set too, or interrupts go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BusyPoll {
+    /// Frames that a system call takes from the NIC at most; 64 to 256.
+    pub budget: u16,
+    /// How long a blocking call polls, in microseconds.
+    pub poll_us: u16,
+}
+
+/// What to open, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AfXdpConfig {
+    /// The interface.
+    pub interface: String,
+    /// Its queue, counted from 0.
+    pub queue: u32,
+    /// Chunks to receive into. Fewer stay warmer in the cache; more bridge a longer absence of the thread: 2048 full
+    /// frames are 360 us at 100 Gbit/s.
+    pub receive_frames: usize,
+    /// Chunks to send from.
+    pub transmit_frames: usize,
+    /// Ask for zero-copy; the kernel copies all the same where the driver can't.
+    pub zero_copy: bool,
+    /// Let the kernel say when it wants a system call, instead of making one every time.
+    pub need_wakeup: bool,
+    /// Poll the NIC from our thread.
+    pub busy_poll: Option<BusyPoll>,
+    /// How the XDP program is attached, for [`PortInfo`].
+    pub mode: Mode,
+}
+
+impl AfXdpConfig {
+    /// The usual choice for a queue.
+    pub fn new(interface: impl Into<String>, queue: u32) -> Self {
+        Self {
+            interface: interface.into(),
+            queue,
+            receive_frames: 2048,
+            transmit_frames: 1024,
+            zero_copy: true,
+            need_wakeup: true,
+            busy_poll: None,
+            mode: Mode::NativeXdp,
+        }
+    }
+}
+
+/// What the kernel counted for a socket (`struct xdp_statistics`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct XdpStatistics {
+    /// Received frames that were dropped: too long for a chunk, or there was none.
+    pub rx_dropped: u64,
+    /// Received frames that were dropped because the receive ring was full.
+    pub rx_ring_full: u64,
+    /// How often the kernel found the fill ring empty.
+    pub fill_ring_empty: u64,
+    /// Descriptors of ours in the fill ring that the kernel refused.
+    pub rx_invalid: u64,
+    /// Descriptors of ours in the transmit ring that the kernel refused.
+    pub tx_invalid: u64,
+}
+
+/// A queue of a NIC.
+#[derive(Debug)]
+pub struct AfXdpPort {
+    info: PortInfo,
+    rings: Rings,
+    /// Where the frame in each chunk begins. The kernel says so of received ones.
+    descriptors: Box<[FrameDesc]>,
+    batch: Box<[FrameDesc; BATCH]>,
+    queued: Vec<FrameDesc>,
+    chunks: Chunks,
+    counters: PortCounters,
+    busy_poll: BusyPolling,
+}
+
+/// Whether empty rings are worth a system call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum BusyPolling {
+    Off,
+    /// Asked for; the socket learns which queue to poll, if the driver can, with its first frame.
+    Unknown,
+    On,
+}
+
+#[derive(Debug)]
+struct Rings {
+    fill: FillQueue,
+    receive: RxQueue,
+    transmit: TxQueue,
+    completion: CompQueue,
+    umem: Umem,
+    transmit_len: u32,
+}
+
+impl AfXdpPort {
+    /// Opens a queue. No frame comes before the XDP program has been given the socket.
+    ///
+    /// # Errors
+    /// No such interface or queue, another socket has it, no right to it, no memory: see [`PortError`].
+    pub fn open(config: &AfXdpConfig) -> Result<Self, PortError> {
+        let interface = &config.interface;
+        let (receive, transmit) = (config.receive_frames, config.transmit_frames);
+        interface_index(interface)?;
+        if receive == 0 || transmit == 0 || receive.saturating_add(transmit) > MAX_CHUNKS {
+            return Err(PortError::FrameCount {
+                interface: interface.clone(),
+                receive_frames: receive,
+                transmit_frames: transmit,
+            });
+        }
+        let (rings, descriptors) = Rings::open(config)?;
+        let zero_copy = rings
+            .set_options(config)
+            .map_err(|source| PortError::new("set the options of an AF_XDP socket", interface, source))?;
+        let info = PortInfo {
+            interface: interface.clone(),
+            queue: config.queue,
+            mode: config.mode,
+            zero_copy,
+            need_wakeup: config.need_wakeup,
+        };
+        let chunks = Chunks::new(receive, transmit);
+        let mut port = Self {
+            info,
+            rings,
+            descriptors: descriptors.into_boxed_slice(),
+            batch: Box::new([FrameDesc::default(); BATCH]),
+            queued: Vec::with_capacity(chunks.total()),
+            chunks,
+            counters: PortCounters::default(),
+            busy_poll: if config.busy_poll.is_some() { BusyPolling::Unknown } else { BusyPolling::Off },
+        };
+        port.refill();
+        Ok(port)
+    }
+
+    /// What the kernel counted.
+    pub fn statistics(&self) -> XdpStatistics {
+        let statistics = self.rings.receive.fd().xdp_statistics().expect("the socket is open");
+        XdpStatistics {
+            rx_dropped: statistics.rx_dropped(),
+            rx_ring_full: statistics.rx_ring_full(),
+            fill_ring_empty: statistics.rx_fill_ring_empty_descs(),
+            rx_invalid: statistics.rx_invalid_descs(),
+            tx_invalid: statistics.tx_invalid_descs(),
+        }
+    }
+
+    /// Gives the kernel all free chunks to receive into.
+    fn refill(&mut self) {
+        while self.chunks.free_receive() > 0 {
+            // The ring has twice as many places as there are chunks, and yet the kernel, which moves its index
+            // late, may leave less room than wanted: the rest waits for the next call.
+            let room = self.rings.fill.nb_free(BATCH as u32) as usize;
+            let count = room.min(BATCH).min(self.chunks.free_receive());
+            if count == 0 {
+                break;
+            }
+            for descriptor in &mut self.batch[..count] {
+                *descriptor = self.descriptors[self.chunks.take_receive().expect("counted above")];
+            }
+            // SAFETY: the chunks were free until now and belong to this ring's UMEM.
+            let produced = unsafe { self.rings.fill.produce(&self.batch[..count]) };
+            assert_eq!(produced, count, "the fill ring had room");
+            self.chunks.receiving(count as isize);
+        }
+        if self.rings.fill.needs_wakeup() {
+            self.receive_doorbell();
+        }
+    }
+
+    /// Lets the kernel or the driver look at the fill ring, or poll the NIC.
+    fn receive_doorbell(&mut self) {
+        // Nothing is ever read; what would block or is down comes by itself later.
+        let _ = recv(self.rings.receive.fd().as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT);
+        self.counters.doorbells += 1;
+    }
+
+    /// Takes back what has been sent.
+    fn reap(&mut self) {
+        while self.chunks.is_sending() {
+            // SAFETY: the ring belongs to this UMEM; what is in the array before doesn't count.
+            let count = unsafe { self.rings.completion.consume(&mut self.batch[..]) };
+            for descriptor in &self.batch[..count] {
+                self.chunks.free(descriptor.addr() / CHUNK_LEN);
+            }
+            self.chunks.sending(-(count as isize));
+            if count < BATCH {
+                break;
+            }
+        }
+    }
+
+    /// Has the kernel take all descriptors from the transmit ring, or as many as there is room for below.
+    fn send_doorbell(&mut self) -> io::Result<()> {
+        let mut unsent = self.rings.unsent();
+        while unsent > 0 && (!self.info.need_wakeup || self.rings.transmit.needs_wakeup()) {
+            self.rings.transmit.wakeup()?;
+            self.counters.doorbells += 1;
+            // A driver that reads the ring itself goes on by itself. The copying kernel has done what it could.
+            let left = self.rings.unsent();
+            if self.info.zero_copy || left == unsent {
+                break;
+            }
+            unsent = left;
+        }
+        Ok(())
+    }
+
+    /// Sets the length of the frame in a chunk that the caller has exclusively.
+    fn set_descriptor_len(&mut self, chunk: usize, len: usize) {
+        let descriptor = &mut self.descriptors[chunk];
+        // SAFETY: the descriptor is one of this UMEM's, and neither the kernel nor anybody here uses its chunk.
+        unsafe { self.rings.umem.data_mut(descriptor) }.cursor().set_pos(len);
+        assert_eq!(descriptor.lengths().data(), len, "a frame is longer than what is left of its chunk");
+    }
+}
+
+impl Port for AfXdpPort {
+    fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize {
+        self.refill();
+        let mut received = 0;
+        while received < max {
+            let want = (max - received).min(BATCH);
+            // SAFETY: the ring belongs to this UMEM; what is in the array before doesn't count.
+            let count = unsafe { self.rings.receive.consume(&mut self.batch[..want]) };
+            for descriptor in &self.batch[..count] {
+                let (chunk, offset) = (descriptor.addr() / CHUNK_LEN, descriptor.addr() % CHUNK_LEN);
+                let len = checked_len(descriptor.lengths().data(), CHUNK_LEN - offset);
+                self.descriptors[chunk] = *descriptor;
+                self.counters.received_bytes += u64::from(len);
+                into.push(self.chunks.hand_out(chunk, len));
+            }
+            self.chunks.receiving(-(count as isize));
+            received += count;
+            if count < want {
+                break;
+            }
+        }
+        self.counters.received_frames += received as u64;
+        match self.busy_poll {
+            BusyPolling::Off => {}
+            BusyPolling::Unknown if received > 0 => {
+                let napi = option::<u32>(&*self, libc::SOL_SOCKET, libc::SO_INCOMING_NAPI_ID);
+                self.busy_poll = if napi.unwrap_or(0) == 0 { BusyPolling::Off } else { BusyPolling::On };
+            }
+            BusyPolling::On if received == 0 => self.receive_doorbell(),
+            BusyPolling::Unknown | BusyPolling::On => {}
+        }
+        received
+    }
+
+    fn allocate(&mut self) -> Option<Frame> {
+        self.chunks.allocate().or_else(|| {
+            self.reap();
+            self.chunks.allocate()
+        })
+    }
+
+    fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        let descriptor = &self.descriptors[self.chunks.of(frame)];
+        // SAFETY: the descriptor is one of this UMEM's, and its address and length are within its chunk (checked
+        // when they were set). The kernel doesn't use the chunk while there is a frame of it, and `buffer`, the
+        // only way to write to it, wants the frame and the port exclusively.
+        let data = unsafe { self.rings.umem.data(descriptor) };
+        &data.contents()[..frame.len()]
+    }
+
+    fn buffer<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
+        let mut descriptor = self.descriptors[self.chunks.of(frame)];
+        // SAFETY: as in `data`, and nobody reads the chunk: frame and port are borrowed exclusively.
+        let mut data = unsafe { self.rings.umem.data_mut(&mut descriptor) };
+        data.cursor().set_pos(CHUNK_LEN);
+        let bytes = data.contents_mut();
+        // SAFETY: the same bytes, which stay borrowed as long as the port and the frame are.
+        unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr(), bytes.len()) }
+    }
+
+    fn set_len(&mut self, frame: &mut Frame, len: usize) {
+        let chunk = self.chunks.of(frame);
+        frame.len = checked_len(len, CAPACITY);
+        self.set_descriptor_len(chunk, len);
+    }
+
+    fn capacity(&self) -> usize {
+        CAPACITY
+    }
+
+    fn send(&mut self, frame: Frame) {
+        let len = frame.len();
+        let chunk = self.chunks.take_back(frame);
+        self.chunks.sending(1);
+        self.set_descriptor_len(chunk, len);
+        let mut descriptor = self.descriptors[chunk];
+        descriptor.set_options(0);
+        self.queued.push(descriptor);
+        self.counters.sent_frames += 1;
+        self.counters.sent_bytes += len as u64;
+    }
+
+    fn release(&mut self, frame: Frame) {
+        let chunk = self.chunks.take_back(frame);
+        self.chunks.free(chunk);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.chunks.is_sending() {
+            return Ok(());
+        }
+        if !self.queued.is_empty() {
+            // SAFETY: the chunks were given up by `send` and belong to this ring's UMEM.
+            let produced = unsafe { self.rings.transmit.produce(&self.queued) };
+            assert_eq!(produced, self.queued.len(), "the transmit ring has a place for every chunk");
+            self.queued.clear();
+        }
+        self.send_doorbell()?;
+        self.reap();
+        Ok(())
+    }
+
+    fn wait(&mut self, waker: &Waker, timeout: Duration) -> io::Result<()> {
+        self.refill();
+        let timeout = if self.rings.unsent() > 0 { timeout.min(RETRY) } else { timeout };
+        let receive = &mut self.rings.receive;
+        // SAFETY: the descriptor is open as long as the rings are, which outlive this function.
+        let socket = unsafe { BorrowedFd::borrow_raw(receive.fd().as_raw_fd()) };
+        waker.wait_with(socket, timeout, || receive.nb_avail(1) > 0)
+    }
+
+    fn info(&self) -> &PortInfo {
+        &self.info
+    }
+
+    fn counters(&self) -> PortCounters {
+        let kernel = self.statistics();
+        PortCounters {
+            receive_drops: kernel.rx_dropped + kernel.rx_ring_full + kernel.rx_invalid,
+            send_drops: kernel.tx_invalid,
+            ..self.counters
+        }
+    }
+
+    fn account(&self) -> FrameAccount {
+        self.chunks.account()
+    }
+}
+
+impl AsFd for AfXdpPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.rings.as_fd()
+    }
+}
+
+impl AsFd for Rings {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open as long as the rings are, which are borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.receive.fd().as_raw_fd()) }
+    }
+}
+
+impl Rings {
+    /// A region, its rings, and a descriptor of each of its chunks in order.
+    fn open(config: &AfXdpConfig) -> Result<(Self, Vec<FrameDesc>), PortError> {
+        let total = config.receive_frames + config.transmit_frames;
+        // A ring has a place for every chunk that can come into it, so that none is ever refused. The fill ring has
+        // two, because the kernel gives its places back late.
+        let receive_len = power_of_two(config.receive_frames);
+        let fill_len = power_of_two(2 * config.receive_frames);
+        let transmit_len = power_of_two(total);
+
+        let umem_config = UmemConfigBuilder::new()
+            .frame_size(FrameSize::new(CHUNK_LEN as u32).expect("a page"))
+            .frame_headroom(HEADROOM as u32)
+            .fill_queue_size(fill_len)
+            .comp_queue_size(transmit_len)
+            .build()
+            .expect("a page has room for headroom and frame");
+        let (umem, descriptors) = create_umem(umem_config, total, config)?;
+
+        let copy = if config.zero_copy { BindFlags::empty() } else { BindFlags::XDP_COPY };
+        let wakeup = if config.need_wakeup { BindFlags::XDP_USE_NEED_WAKEUP } else { BindFlags::empty() };
+        let socket_config = SocketConfigBuilder::new()
+            .rx_queue_size(receive_len)
+            .tx_queue_size(transmit_len)
+            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+            .bind_flags(copy | wakeup)
+            .build();
+        let (transmit, receive, fill, completion) = bind(socket_config, &umem, config)?;
+        let rings = Self { fill, receive, transmit, completion, umem, transmit_len: transmit_len.get() };
+        Ok((rings, descriptors))
+    }
+
+    /// Sets what the socket can be told only now; tells whether it got zero-copy.
+    fn set_options(&self, config: &AfXdpConfig) -> io::Result<bool> {
+        set_send_buffer(self.as_fd(), (config.receive_frames + config.transmit_frames) * SEND_BUFFER_LEN)?;
+        // Kernels before 6.16 have no such option, and a ring may be smaller: what they send at a time will do.
+        let _ = set_option(self, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &SEND_BUDGET);
+        if let Some(BusyPoll { budget, poll_us }) = config.busy_poll {
+            set_option(self, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, &1)?;
+            set_option(self, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &c_int::from(poll_us))?;
+            set_option(self, libc::SOL_SOCKET, libc::SO_BUSY_POLL_BUDGET, &c_int::from(budget))?;
+        }
+        let flags: u32 = option(self, libc::SOL_XDP, libc::XDP_OPTIONS)?;
+        Ok(flags & libc::XDP_OPTIONS_ZEROCOPY != 0)
+    }
+
+    /// Descriptors in the transmit ring that the kernel hasn't taken.
+    fn unsent(&mut self) -> u32 {
+        self.transmit_len - self.transmit.nb_free_exact()
+    }
+}
+
+fn power_of_two(len: usize) -> QueueSize {
+    QueueSize::new((len as u32).next_power_of_two()).expect("a power of two")
+}
+
+fn create_umem(
+    umem_config: UmemConfig,
+    chunks: usize,
+    config: &AfXdpConfig,
+) -> Result<(Umem, Vec<FrameDesc>), PortError> {
+    let count = NonZeroU32::new(chunks as u32).expect("checked to be at least 2");
+    let step = "register memory for AF_XDP";
+    Umem::new(umem_config, count, false).map_err(|error| {
+        let source = os_error(&error);
+        match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN) => PortError::NoMemory {
+                step,
+                interface: config.interface.clone(),
+                mebibytes: (chunks * CHUNK_LEN).div_ceil(1 << 20),
+            },
+            _ => PortError::new(step, &config.interface, source),
+        }
+    })
+}
+
+fn bind(
+    socket_config: SocketConfig,
+    umem: &Umem,
+    config: &AfXdpConfig,
+) -> Result<(TxQueue, RxQueue, FillQueue, CompQueue), PortError> {
+    let (name, queue) = (&config.interface, config.queue);
+    let interface: Interface =
+        name.parse().map_err(|_| PortError::NoSuchInterface { interface: name.clone() })?;
+    let start = Instant::now();
+    loop {
+        // SAFETY: the UMEM is this port's alone.
+        let source = match unsafe { Socket::new(socket_config, umem, &interface, queue) } {
+            Ok((transmit, receive, Some((fill, completion)))) => {
+                return Ok((transmit, receive, fill, completion));
+            }
+            Ok((_, _, None)) => unreachable!("the first socket of a UMEM gets its fill and completion rings"),
+            Err(error) => os_error(&error),
+        };
+        let queues = queue_count(name)?;
+        return Err(match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EBUSY) if start.elapsed() < QUEUE_RELEASE => {
+                thread::sleep(QUEUE_RELEASE / 100);
+                continue;
+            }
+            Some(Errno::EBUSY) => PortError::QueueTaken { interface: name.clone(), queue },
+            Some(Errno::EINVAL) if queue >= queues => {
+                PortError::NoSuchQueue { interface: name.clone(), queue, queues }
+            }
+            _ => PortError::new("bind an AF_XDP socket", name, source),
+        });
+    }
+}
+
+/// What the kernel said, from under the library's error.
+fn os_error(error: &(impl Error + 'static)) -> io::Error {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match source.and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::other(error.to_string()),
+    }
+}
