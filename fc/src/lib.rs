@@ -12,6 +12,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod fcp;
+pub mod fip;
+mod jitter;
 pub mod messages;
 pub mod time;
 pub mod wire;

@@ -3,8 +3,11 @@
 mod common;
 
 use common::golden_frames;
-use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
-use fc::wire::fip::{ElsKind, FipFrame, Flags, MAX_FCOE_SIZE, Operation};
+use fc::fip::{Config, Enode, Event, VlanChoice};
+use fc::time::{Duration, Instant};
+use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN, MIN_FRAME_LEN};
+use fc::wire::fip::{ElsKind, FipFrame, Flags, MAX_FCOE_SIZE, Operation, VxPort};
+use fc::wire::{FcId, MacAddr, Wwn};
 use std::collections::BTreeMap;
 
 /// Every FIP frame with the Ethernet header before it.
@@ -68,4 +71,56 @@ fn a_fabric_login_grants_the_mac_of_fc_map_and_n_port_id() {
         }
     }
     assert_eq!(count, 2);
+}
+
+/// An ENode with the names of the one in the capture, answered by the captured FCF.
+#[test]
+fn an_enode_sends_what_the_kernels_sends() {
+    let mac: MacAddr = "52:54:00:fc:00:06".parse().unwrap();
+    let of = |operation: Operation| -> Vec<_> {
+        fip_frames()
+            .filter(|(at, ..)| at.starts_with("f1-"))
+            .filter(|(_, _, ethernet, fip)| {
+                fip.operation == operation && (ethernet.source == mac || ethernet.destination == mac)
+            })
+            .map(|(_, bytes, ethernet, fip)| (bytes, ethernet, fip))
+            .collect()
+    };
+    let mut now = Instant::ZERO;
+    let node_name = Wwn::from_mac(0x1000, mac);
+    let mut enode = Enode::new(Config { vlan: VlanChoice::Untagged, ..Config::new(mac, node_name) });
+    enode.link_up(now);
+    let expect = |enode: &mut Enode, operation: Operation| {
+        let mut expected = of(operation).remove(0).0;
+        expected.resize(expected.len().max(MIN_FRAME_LEN), 0);
+        assert_eq!(enode.poll_transmit(), Some(expected), "{operation:?}");
+    };
+    let answer = |enode: &mut Enode, now: Instant, operation: Operation| {
+        let (bytes, ethernet, _) = of(operation).remove(0);
+        enode.handle_frame(now, &ethernet, &bytes[ethernet.len()..]);
+    };
+    expect(&mut enode, Operation::SOLICITATION);
+    answer(&mut enode, now, Operation::ADVERTISEMENT);
+    now = now + Duration::from_secs(2);
+    enode.handle_timeout(now);
+    let fcf = *enode.selected().expect("the FCF is usable");
+    assert_eq!((fcf.fka.period_ms, fcf.fka.no_keep_alives, fcf.priority), (8000, false, 128));
+    assert!(matches!(enode.poll_event(), Some(Event::VlanChosen { vlan: None })));
+    assert_eq!(enode.poll_event(), Some(Event::FcfSelected(fcf)));
+    while enode.poll_transmit().is_some() {}
+
+    let request = of(Operation::LINK_SERVICE_REQUEST).remove(0).2;
+    let els = request.els().unwrap();
+    enode.send_els(els.kind, els.header, &els.payload, MacAddr::ZERO).unwrap();
+    expect(&mut enode, Operation::LINK_SERVICE_REQUEST);
+    answer(&mut enode, now, Operation::LINK_SERVICE_REPLY);
+    let fc_id = FcId::from_u32(0x01_0101);
+    let granted = MacAddr::fabric_provided([0x0e, 0xfc, 0], fc_id);
+    let Some(Event::ElsReply(reply)) = enode.poll_event() else { panic!("FLOGI is accepted") };
+    assert_eq!((reply.granted_mac, reply.header.d_id, reply.fcoe_mac), (Some(granted), fc_id, None));
+
+    enode.add_vn_port(now, VxPort { mac: granted, fc_id, port_name: Wwn::from_mac(0x2000, mac) }).unwrap();
+    enode.handle_timeout(now + Duration::from_secs(8));
+    expect(&mut enode, Operation::KEEP_ALIVE);
+    assert_eq!(enode.counters().received, 2);
 }

@@ -55,6 +55,11 @@ impl MacAddr {
     pub const fn is_multicast(self) -> bool {
         self.0[0] & 1 != 0
     }
+
+    /// Whether one station can have it: no group, and not zero.
+    pub const fn is_unicast(self) -> bool {
+        !self.is_multicast() && !matches!(self, Self::ZERO)
+    }
 }
 
 impl fmt::Display for MacAddr {
