@@ -88,7 +88,7 @@ pub struct List {
 /// `xfcoe read` and `xfcoe write`
 #[derive(Debug, Args)]
 pub struct Transfer {
-    /// The LUN: TARGET/NUMBER, such as 20:00:02:fc:0e:00:00:02/0, or its VPD 83 identifier as `list` shows it
+    /// The LUN: TARGET/NUMBER, such as 20:00:02:fc:f0:00:01:01/0, or its VPD 83 identifier as `list` shows it
     pub lun: LunName,
     /// The file, or - for standard input and output
     pub file: Stream,
@@ -244,9 +244,9 @@ mod tests {
 
     #[test]
     fn a_lun_is_named_by_path_or_identifier() {
-        let line = "xfcoe read 20:00:02:fc:0e:00:00:02/300 - -i eth0 --port af_packet --offset 8blocks --length 1MiB";
+        let line = "xfcoe read 20:00:02:fc:f0:00:01:01/300 - -i eth0 --port af_packet --offset 8blocks --length 1MiB";
         let Command::Read(read) = parse(line).unwrap().command else { panic!("not read") };
-        let target = Wwn::from_u64(0x2000_02fc_0e00_0002);
+        let target = Wwn::from_u64(0x2000_02fc_f000_0101);
         assert_eq!(read.lun, LunName::Path { target, lun: Lun::single(300).unwrap() });
         assert_eq!(read.file, Stream::Standard);
         assert_eq!((read.offset, read.length), (Amount::Blocks(8), Some(Amount::Bytes(1 << 20))));
@@ -287,7 +287,7 @@ mod tests {
                 "`20:00` is no target's port name: expected eight hex bytes such as 20:00:02:fc:f0:00:00:01",
             ),
             (
-                "xfcoe read 20:00:02:fc:0e:00:00:02/16384 - -i eth0",
+                "xfcoe read 20:00:02:fc:f0:00:01:01/16384 - -i eth0",
                 ErrorKind::ValueValidation,
                 "`16384` is no LUN: expected a number from 0 to 16383",
             ),

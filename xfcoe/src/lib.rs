@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod demo;
+pub mod interrupt;
 pub mod link;
 pub mod netns;
 pub mod preflight;

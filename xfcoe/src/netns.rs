@@ -21,9 +21,9 @@ pub const INITIATOR_INTERFACE: &str = "xfcoe0";
 /// The interface in the SAN's namespace.
 pub const SAN_INTERFACE: &str = "san0";
 /// The MAC address of [`INITIATOR_INTERFACE`]: fixed, so that captures of two runs can be compared.
-pub const INITIATOR_MAC: MacAddr = MacAddr([0x02, 0xfc, 0x0e, 0x00, 0x00, 0x01]);
+pub const INITIATOR_MAC: MacAddr = MacAddr([0x02, 0xfc, 0xf0, 0x00, 0x02, 0x01]);
 /// The MAC address of [`SAN_INTERFACE`].
-pub const SAN_MAC: MacAddr = MacAddr([0x02, 0xfc, 0x0e, 0x00, 0x00, 0x02]);
+pub const SAN_MAC: MacAddr = MacAddr([0x02, 0xfc, 0xf0, 0x00, 0x00, 0x01]);
 /// The MTU of both: what switches set for FCoE ("mini-jumbo"), and small enough for XDP on every driver.
 pub const MTU: u32 = 2500;
 

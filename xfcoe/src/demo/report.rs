@@ -1,0 +1,143 @@
+//! What a demo found out, as a table for people and as JSON for programs.
+
+use comfy_table::{CellAlignment, Table, presets};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+
+/// The whole demo. Its JSON is one object; names end in their units.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Report {
+    /// From starting the initiator to the first disk, in milliseconds.
+    pub login_ms: f64,
+    /// Bytes written and read back.
+    pub verified_bytes: u64,
+    /// Whether all of them came back as they were written.
+    pub verify_ok: bool,
+    /// Frames whose FC CRC was wrong, at both ends together.
+    pub crc_errors: u64,
+    /// The measurements.
+    pub runs: Vec<Run>,
+    /// Frames that the initiator sent and received.
+    #[serde(skip)]
+    pub frames: u64,
+}
+
+/// One measurement.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Run {
+    /// What was done.
+    pub name: &'static str,
+    /// I/Os a second.
+    pub iops: f64,
+    /// 10^6 bytes a second.
+    pub mb_s: f64,
+    /// Latency that half of the I/Os kept, in microseconds.
+    pub p50_us: f64,
+    /// Latency that 99% kept.
+    pub p99_us: f64,
+    /// Latency that 99.9% kept.
+    pub p999_us: f64,
+}
+
+impl Run {
+    /// The run `name` of I/Os of `io_len` bytes, `nanoseconds` with one entry each, that took `elapsed`.
+    pub fn new(name: &'static str, io_len: usize, nanoseconds: &Histogram<u64>, elapsed: Duration) -> Self {
+        let iops = nanoseconds.len() as f64 / elapsed.as_secs_f64();
+        let at = |quantile| round(nanoseconds.value_at_quantile(quantile) as f64 / 1e3, 1);
+        Self {
+            name,
+            iops: round(iops, 0),
+            mb_s: round(iops * io_len as f64 / 1e6, 1),
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+        }
+    }
+}
+
+/// No more digits than were measured.
+pub(crate) fn round(value: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (value * scale).round() / scale
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.verify_ok { "every byte as written" } else { "NOT as written" };
+        writeln!(f, "login to disk   {:.1} ms", self.login_ms)?;
+        writeln!(f, "verified        {} MiB, {verdict}", self.verified_bytes >> 20)?;
+        writeln!(f, "frames          {}, {} with a wrong CRC", self.frames, self.crc_errors)?;
+        writeln!(f)?;
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        table.set_header(["", "IOPS", "MB/s", "p50 us", "p99 us", "p99.9 us"]);
+        for run in &self.runs {
+            let tenths = |value: f64| format!("{value:.1}");
+            table.add_row([
+                run.name.to_string(),
+                format!("{:.0}", run.iops),
+                tenths(run.mb_s),
+                tenths(run.p50_us),
+                tenths(run.p99_us),
+                tenths(run.p999_us),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(f, "{table}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut nanoseconds = Histogram::new(3).unwrap();
+        for microseconds in 1..=1000 {
+            nanoseconds.record(microseconds * 1000).unwrap();
+        }
+        let run = Run::new("4 KiB reads, depth 1", 4096, &nanoseconds, Duration::from_millis(500));
+        Report {
+            login_ms: 12.3,
+            verified_bytes: 256 << 20,
+            verify_ok: true,
+            crc_errors: 0,
+            runs: vec![run],
+            frames: 4711,
+        }
+    }
+
+    #[test]
+    fn json_is_one_object_of_known_fields() {
+        assert_eq!(
+            serde_json::to_string(&report()).unwrap(),
+            "{\"login_ms\":12.3,\"verified_bytes\":268435456,\"verify_ok\":true,\"crc_errors\":0,\"runs\":[{\
+             \"name\":\"4 KiB reads, depth 1\",\"iops\":2000.0,\"mb_s\":8.2,\"p50_us\":500.2,\"p99_us\":990.2,\
+             \"p999_us\":999.4}]}"
+        );
+    }
+
+    #[test]
+    fn the_table_says_the_same() {
+        let text = report().to_string();
+        let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+        assert_eq!(
+            lines,
+            [
+                "login to disk   12.3 ms",
+                "verified        256 MiB, every byte as written",
+                "frames          4711, 0 with a wrong CRC",
+                "",
+                "┌──────────────────────┬──────┬──────┬────────┬────────┬──────────┐",
+                "│                      ┆ IOPS ┆ MB/s ┆ p50 us ┆ p99 us ┆ p99.9 us │",
+                "╞══════════════════════╪══════╪══════╪════════╪════════╪══════════╡",
+                "│ 4 KiB reads, depth 1 ┆ 2000 ┆  8.2 ┆  500.2 ┆  990.2 ┆    999.4 │",
+                "└──────────────────────┴──────┴──────┴────────┴────────┴──────────┘",
+            ]
+        );
+    }
+}
