@@ -13,6 +13,7 @@ mod error;
 mod lane;
 mod mac_filter;
 pub mod memory;
+pub mod nic;
 mod socket;
 mod waker;
 pub mod xdp;

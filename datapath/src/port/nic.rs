@@ -1,0 +1,187 @@
+//! An interface made ready: XDP program, socket, MAC filter, and the port over them.
+
+use super::af_packet::{AfPacketConfig, AfPacketPort};
+use super::af_xdp::{AfXdpConfig, AfXdpPort};
+use super::xdp::{AttachMode, MacMap, XdpError, XdpProgram};
+use super::{Frame, FrameAccount, MacFilter, Port, PortCounters, PortError, PortInfo, Waker};
+use fc::wire::MacAddr;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How an interface is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NicKind {
+    /// By AF_XDP: past the kernel.
+    #[default]
+    AfXdp,
+    /// By a packet socket: through the kernel, where a NIC has no XDP and as a baseline.
+    AfPacket,
+}
+
+/// Why an interface can't be used.
+#[derive(Debug, Error)]
+pub enum NicError {
+    /// The XDP program.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
+    /// The socket.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// An interface that frames for us are steered from. Dropping it leaves the interface as it was.
+#[derive(Debug)]
+pub struct Nic {
+    program: Option<XdpProgram>,
+    macs: NicMacs,
+}
+
+/// Which MAC addresses are ours: in the XDP program's map and in the NIC's filter.
+#[derive(Debug)]
+pub struct NicMacs {
+    map: Option<MacMap>,
+    filter: MacFilter,
+}
+
+impl Nic {
+    /// Opens queue `queue` of `interface`, a name in this thread's network namespace. Frames to the FIP groups
+    /// `groups` come at once, others when [`NicMacs::add`] names their address.
+    ///
+    /// # Errors
+    /// Each says what to do about it. Nothing stays behind.
+    pub fn open(
+        interface: &str,
+        queue: u32,
+        kind: NicKind,
+        groups: &[MacAddr],
+    ) -> Result<(Self, NicPort), NicError> {
+        let filter = MacFilter::open(interface)?;
+        for &group in groups {
+            filter.join_multicast(group)?;
+        }
+        let (program, port) = match kind {
+            NicKind::AfPacket => {
+                (None, NicPort::AfPacket(AfPacketPort::open(&AfPacketConfig::new(interface))?))
+            }
+            NicKind::AfXdp => {
+                let program = XdpProgram::attach(interface, AttachMode::NativeOrGeneric)?;
+                let config = AfXdpConfig { mode: program.mode(), ..AfXdpConfig::new(interface, queue) };
+                let port = AfXdpPort::open(&config)?;
+                program.set_socket(queue, port.as_fd())?;
+                (Some(program), NicPort::AfXdp(port))
+            }
+        };
+        let map = program.as_ref().map(|program| program.macs().clone());
+        Ok((Self { program, macs: NicMacs { map, filter } }, port))
+    }
+
+    /// The XDP program, where there is one.
+    pub fn program(&self) -> Option<&XdpProgram> {
+        self.program.as_ref()
+    }
+
+    /// Which MAC addresses are ours.
+    pub fn macs(&self) -> &NicMacs {
+        &self.macs
+    }
+}
+
+impl NicMacs {
+    /// Frames to this address come to us from now on.
+    ///
+    /// # Errors
+    /// When the map is full or the interface gone.
+    pub fn add(&self, mac: MacAddr) -> Result<(), NicError> {
+        if let Some(map) = &self.map {
+            map.add(mac)?;
+        }
+        Ok(self.filter.add(mac)?)
+    }
+
+    /// Frames to this address are not ours any more.
+    ///
+    /// # Errors
+    /// When the interface is gone.
+    pub fn remove(&self, mac: MacAddr) -> Result<(), NicError> {
+        if let Some(map) = &self.map {
+            map.remove(mac)?;
+        }
+        Ok(self.filter.remove(mac)?)
+    }
+}
+
+/// The port of either kind.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each core, and it must not cost a pointer")]
+pub enum NicPort {
+    /// Over AF_XDP.
+    AfXdp(AfXdpPort),
+    /// Over a packet socket.
+    AfPacket(AfPacketPort),
+}
+
+/// Calls the method of whichever port it is.
+macro_rules! either {
+    ($self:expr, $port:ident => $call:expr) => {
+        match $self {
+            NicPort::AfXdp($port) => $call,
+            NicPort::AfPacket($port) => $call,
+        }
+    };
+}
+
+impl Port for NicPort {
+    fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize {
+        either!(self, port => port.receive(into, max))
+    }
+
+    fn allocate(&mut self) -> Option<Frame> {
+        either!(self, port => port.allocate())
+    }
+
+    fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        either!(self, port => port.data(frame))
+    }
+
+    fn buffer<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
+        either!(self, port => port.buffer(frame))
+    }
+
+    fn set_len(&mut self, frame: &mut Frame, len: usize) {
+        either!(self, port => port.set_len(frame, len));
+    }
+
+    fn capacity(&self) -> usize {
+        either!(self, port => port.capacity())
+    }
+
+    fn send(&mut self, frame: Frame) {
+        either!(self, port => port.send(frame));
+    }
+
+    fn release(&mut self, frame: Frame) {
+        either!(self, port => port.release(frame));
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        either!(self, port => port.flush())
+    }
+
+    fn wait(&mut self, waker: &Waker, timeout: Duration) -> io::Result<()> {
+        either!(self, port => port.wait(waker, timeout))
+    }
+
+    fn info(&self) -> &PortInfo {
+        either!(self, port => port.info())
+    }
+
+    fn counters(&self) -> PortCounters {
+        either!(self, port => port.counters())
+    }
+
+    fn account(&self) -> FrameAccount {
+        either!(self, port => port.account())
+    }
+}
