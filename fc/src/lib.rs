@@ -14,6 +14,7 @@ extern crate std;
 pub mod fcp;
 pub mod fip;
 mod jitter;
+pub mod lun_scan;
 pub mod messages;
 pub mod time;
 pub mod wire;

@@ -181,10 +181,6 @@ impl Fields<'_> {
                 self.bits(6, 0x1f, group);
                 self.u16_at(7, parameter_len);
             }
-            ScsiCommand::ReadCapacity16 { allocation_len } => {
-                self.cdb[1] = service_action::READ_CAPACITY_16;
-                self.u32_at(10, allocation_len);
-            }
             ScsiCommand::ModeSense { .. } => self.put_mode_sense(command),
             ScsiCommand::StartStopUnit {
                 immediate,
@@ -215,6 +211,25 @@ impl Fields<'_> {
                 self.bits(2, 0x0f, kind);
                 self.u32_at(5, parameter_len);
             }
+            ScsiCommand::ReadCapacity16 { .. }
+            | ScsiCommand::ReportTargetPortGroups { .. }
+            | ScsiCommand::ReportSupportedOperationCodes { .. } => self.put_service_action(command),
+            ScsiCommand::TestUnitReady | ScsiCommand::ReadCapacity10 => {}
+            ScsiCommand::Read { .. }
+            | ScsiCommand::Write { .. }
+            | ScsiCommand::CompareAndWrite { .. }
+            | ScsiCommand::Verify { .. }
+            | ScsiCommand::SynchronizeCache { .. }
+            | ScsiCommand::WriteSame { .. } => unreachable!("these name blocks"),
+        }
+    }
+
+    fn put_service_action(&mut self, command: &ScsiCommand) {
+        match *command {
+            ScsiCommand::ReadCapacity16 { allocation_len } => {
+                self.cdb[1] = service_action::READ_CAPACITY_16;
+                self.u32_at(10, allocation_len);
+            }
             ScsiCommand::ReportTargetPortGroups { format, allocation_len } => {
                 self.cdb[1] = service_action::REPORT_TARGET_PORT_GROUPS;
                 self.bits(1, 0xe0, format);
@@ -234,13 +249,7 @@ impl Fields<'_> {
                 self.u16_at(4, service_action);
                 self.u32_at(6, allocation_len);
             }
-            ScsiCommand::TestUnitReady | ScsiCommand::ReadCapacity10 => {}
-            ScsiCommand::Read { .. }
-            | ScsiCommand::Write { .. }
-            | ScsiCommand::CompareAndWrite { .. }
-            | ScsiCommand::Verify { .. }
-            | ScsiCommand::SynchronizeCache { .. }
-            | ScsiCommand::WriteSame { .. } => unreachable!("these name blocks"),
+            _ => unreachable!("called for commands with a service action only"),
         }
     }
 
