@@ -95,7 +95,7 @@ pub struct Transfer {
     /// Where to begin on the LUN: 4096, 64KiB, 1GiB, 8blocks
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
     pub offset: Amount,
-    /// How much to copy; default: up to the end of the LUN or of the file, whichever comes first
+    /// How much to copy; default: all, up to the end of the LUN or of the file
     #[arg(long, value_name = "AMOUNT")]
     pub length: Option<Amount>,
     /// Where the fabric is.

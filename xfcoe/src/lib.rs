@@ -10,3 +10,4 @@ pub mod interrupt;
 pub mod link;
 pub mod netns;
 pub mod preflight;
+pub mod transfer;
