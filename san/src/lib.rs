@@ -1,1 +1,34 @@
-//! A SAN in a box.
+//! A SAN in a box: an FCF with its name server, and targets with disks behind it, on one Ethernet port.
+//!
+//! [`San`] is the peer of the demo, the tests and the benchmarks. It shares only the formats on the wire and the
+//! port with the rest of the project, never a state machine: a mistake in one end must not hide in the other.
+//!
+//! ```text
+//!              received frames              frames to send
+//!                    |                            ^
+//!                    v                            |
+//!   FIP ---------> Fabric ----------------> Egress (waits for the port)
+//!   FCoE: S_ID and source checked                 ^
+//!     to FFFFxx -> Fabric: name server, RSCN -----+
+//!     to a VN_Port: source MAC rewritten ------------------> port
+//!     to a target -> Targets: ELS ----------------+
+//!                      FCP -> exchange -> disk ------------> port
+//! ```
+//!
+//! It is a value that `step(now)` drives; [`thread::run`] is the loop around it.
+
+mod config;
+mod context;
+mod counters;
+mod egress;
+mod fabric;
+mod san;
+mod scsi;
+mod target;
+#[cfg(test)]
+mod tests;
+pub mod thread;
+
+pub use config::{ConfigError, FcfConfig, LunConfig, MAX_LUNS, MAX_TARGETS, SanConfig, TargetConfig};
+pub use counters::Counters;
+pub use san::{San, Stats};

@@ -1,0 +1,77 @@
+//! What the handlers of received FC frames share.
+
+use crate::counters::Counters;
+use crate::egress::Egress;
+use crate::fabric::LoginId;
+use fc::time::Instant;
+use fc::wire::header::{FCtl, FcHeader, FcType, RCtl, UNASSIGNED_XID};
+use fc::wire::{FcId, MacAddr, Wwn};
+
+/// When it is, where answers go, what is counted.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) out: &'a mut Egress,
+    pub(crate) counters: &'a mut Counters,
+}
+
+/// Who sent a frame: a VN_Port that is logged in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sender {
+    pub(crate) login: LoginId,
+    pub(crate) fc_id: FcId,
+    pub(crate) mac: MacAddr,
+    pub(crate) port_name: Wwn,
+    pub(crate) max_payload_len: u16,
+}
+
+/// An FC frame whose delimiters and CRC are right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) from: Sender,
+    pub(crate) header: &'a FcHeader,
+    pub(crate) payload: &'a [u8],
+}
+
+impl Incoming<'_> {
+    /// Whether it is a sequence of one frame. Longer ones carry only data: no request is longer than a frame.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.header.f_ctl.has(FCtl::END_SEQUENCE) && self.header.seq_cnt.get() == 0
+    }
+}
+
+/// The header of a reply to `request` that ends the exchange.
+pub(crate) fn reply_header(request: &FcHeader, r_ctl: RCtl, s_id: FcId) -> FcHeader {
+    FcHeader {
+        r_ctl,
+        d_id: request.s_id,
+        cs_ctl: 0,
+        s_id,
+        fc_type: request.fc_type,
+        f_ctl: FCtl::REPLY,
+        seq_id: 0,
+        df_ctl: 0,
+        seq_cnt: 0.into(),
+        ox_id: request.ox_id,
+        rx_id: UNASSIGNED_XID.into(),
+        parameter: 0.into(),
+    }
+}
+
+/// The header of an ELS request of our own.
+pub(crate) fn request_header(s_id: FcId, d_id: FcId, ox_id: u16) -> FcHeader {
+    FcHeader {
+        r_ctl: RCtl::ELS_REQUEST,
+        d_id,
+        cs_ctl: 0,
+        s_id,
+        fc_type: FcType::ELS,
+        f_ctl: FCtl::REQUEST,
+        seq_id: 0,
+        df_ctl: 0,
+        seq_cnt: 0.into(),
+        ox_id: ox_id.into(),
+        rx_id: UNASSIGNED_XID.into(),
+        parameter: 0.into(),
+    }
+}

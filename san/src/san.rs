@@ -1,0 +1,217 @@
+//! The whole SAN on one port.
+
+use crate::config::{ConfigError, SanConfig};
+use crate::context::{Context, Incoming};
+use crate::counters::{Counters, Drop};
+use crate::egress::Egress;
+use crate::fabric::{Destination, Fabric};
+use crate::target::Targets;
+use datapath::port::{Frame, Port};
+use fc::time::Instant;
+use fc::wire::ethernet::{EtherType, EthernetHeader};
+use fc::wire::fcoe::FcoeFrame;
+use fc::wire::{FcId, MacAddr};
+use std::io;
+
+/// Frames taken from the port in one step.
+const RECEIVE_BURST: usize = 32;
+/// The most frames sent in one step, which ends with one doorbell. The ring of a veth has 256, and what overflows
+/// is lost; above 32 a batch gains nothing.
+const SEND_BURST: usize = 64;
+
+/// Where the source MAC address stands in an Ethernet frame, after the destination's.
+const SOURCE_OFFSET: usize = 6;
+
+/// What a SAN has done and how it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Counts since the start.
+    pub counters: Counters,
+    /// VN_Ports that are logged in now.
+    pub logins: usize,
+}
+
+/// A SAN on a port.
+#[derive(Debug)]
+pub struct San<P> {
+    port: P,
+    received: Vec<Frame>,
+    fabric: Fabric,
+    targets: Targets,
+    egress: Egress,
+    counters: Counters,
+}
+
+/// What becomes of a received frame's memory.
+enum Verdict {
+    Release,
+    /// It goes on to this MAC address.
+    Forward(MacAddr),
+}
+
+impl<P: Port> San<P> {
+    /// A SAN that owns `port`.
+    ///
+    /// # Errors
+    /// For settings that are out of range, and disks that can't be opened.
+    pub fn new(port: P, config: &SanConfig) -> Result<Self, ConfigError> {
+        config.check()?;
+        let fabric = Fabric::new(config);
+        Ok(Self {
+            port,
+            received: Vec::with_capacity(RECEIVE_BURST),
+            targets: Targets::new(config)?,
+            egress: Egress::new(fabric.link()),
+            fabric,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Receives, answers and sends what it can; `false` when there was nothing to do.
+    pub fn step(&mut self, now: Instant) -> bool {
+        let mut received = std::mem::take(&mut self.received);
+        let count = self.port.receive(&mut received, RECEIVE_BURST);
+        let mut budget = SEND_BURST;
+        for frame in received.drain(..) {
+            self.handle(now, frame, &mut budget);
+        }
+        self.received = received;
+        self.counters.received_frames += count as u64;
+        if now >= self.fabric.poll_timeout() {
+            self.handle_timeout(now);
+        }
+        while let Some(login) = self.fabric.poll_ended() {
+            self.targets.forget_login(login, &mut self.counters);
+        }
+        if self.fabric.has_state_changes() {
+            self.fabric.transmit_state_changes(&mut self.egress);
+        }
+        budget = self.egress.transmit(&mut self.port, budget, &mut self.counters);
+        budget = self.targets.transmit(&mut self.port, &self.egress.link, budget, &mut self.counters);
+        let did_send = budget < SEND_BURST;
+        // Without frames to send, a flush takes back those that were sent: it is due when they are missed.
+        if (did_send || self.has_output()) && self.port.flush().is_err() {
+            self.counters.flush_errors += 1;
+            return false;
+        }
+        count > 0 || did_send
+    }
+
+    /// When [`Self::step`] is to be called at the latest; at once when it has output that waits for the port.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        Some(if self.has_output() { Instant::ZERO } else { self.fabric.poll_timeout() })
+    }
+
+    /// Forgets every login and clears every virtual link, as a switch does that starts again.
+    pub fn restart(&mut self, now: Instant) {
+        let Self { fabric, egress, counters, .. } = self;
+        fabric.restart(&mut Context { now, out: egress, counters });
+    }
+
+    /// What it has done and how it stands.
+    pub fn stats(&self) -> Stats {
+        Stats { counters: self.counters, logins: self.fabric.login_count() }
+    }
+
+    /// Copies the bytes at `offset` of a LUN into `into`, past its reservations.
+    ///
+    /// # Errors
+    /// When there is no such LUN or no such bytes, and those of the disk's file.
+    pub fn read_lun(&self, target: usize, lun: usize, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let no_such = |what| io::Error::new(io::ErrorKind::NotFound, what);
+        let unit = self.targets.unit(target, lun).ok_or(no_such("no such target or LUN"))?;
+        let size = unit.blocks * u64::from(unit.block_len);
+        match offset.checked_add(into.len() as u64) {
+            Some(end) if end <= size => unit.disk.read(offset, into),
+            _ => Err(no_such("beyond the end of the LUN")),
+        }
+    }
+
+    /// The port that it owns.
+    pub fn port(&self) -> &P {
+        &self.port
+    }
+
+    /// The port that it owns, to wait on.
+    pub fn port_mut(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    fn has_output(&self) -> bool {
+        !self.egress.is_empty() || self.targets.has_output() || self.fabric.has_state_changes()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let Self { fabric, targets, egress, counters, .. } = self;
+        targets.handle_timeout(now, counters);
+        fabric.handle_timeout(&mut Context { now, out: egress, counters });
+    }
+
+    fn handle(&mut self, now: Instant, mut frame: Frame, budget: &mut usize) {
+        match self.dispatch(now, &frame) {
+            Ok(Verdict::Forward(destination)) => {
+                let bytes = self.port.buffer(&mut frame);
+                bytes[..SOURCE_OFFSET].copy_from_slice(&destination.0);
+                bytes[SOURCE_OFFSET..2 * SOURCE_OFFSET].copy_from_slice(&self.egress.link.mac.0);
+                self.port.send(frame);
+                self.counters.sent_frames += 1;
+                self.counters.forwarded_frames += 1;
+                *budget = budget.saturating_sub(1);
+                return;
+            }
+            Ok(Verdict::Release) => {}
+            Err(reason) => self.counters.count_drop(reason),
+        }
+        self.port.release(frame);
+    }
+
+    fn dispatch(&mut self, now: Instant, frame: &Frame) -> Result<Verdict, Drop> {
+        let Self { port, fabric, targets, egress, counters, .. } = self;
+        let (ethernet, payload) = EthernetHeader::parse(port.data(frame))?;
+        let is_ours = ethernet.destination == egress.link.mac;
+        let mut cx = Context { now, out: egress, counters };
+        match ethernet.ethertype {
+            EtherType::FIP if is_ours || ethernet.destination == MacAddr::ALL_FCF => {
+                fabric.handle_fip(&mut cx, &ethernet, payload)?;
+                Ok(Verdict::Release)
+            }
+            EtherType::FCOE if is_ours => {
+                if !fabric.is_our_vlan(&ethernet) {
+                    return Err(Drop::Vlan);
+                }
+                let fcoe = FcoeFrame::parse(payload)?;
+                if !fcoe.sof.is_class_3() || !fcoe.eof.is_valid() {
+                    return Err(Drop::Malformed);
+                }
+                dispatch_fc(fabric, targets, &mut cx, ethernet.source, &fcoe)
+            }
+            _ => Err(Drop::NotOurs),
+        }
+    }
+}
+
+/// Only who is logged in may send, and only with the addresses granted (FC-BB-5, annex D).
+fn dispatch_fc(
+    fabric: &mut Fabric,
+    targets: &mut Targets,
+    cx: &mut Context<'_>,
+    source: MacAddr,
+    fcoe: &FcoeFrame<'_>,
+) -> Result<Verdict, Drop> {
+    let header = fcoe.header();
+    let from = fabric.sender(header.s_id, source).ok_or(Drop::NotLoggedIn)?;
+    let destination = match fabric.destination(header.d_id) {
+        Destination::Nobody => return Err(Drop::NoDestination),
+        // Who receives it checks the CRC, as with a switch that cuts through.
+        Destination::VnPort(mac) => return Ok(Verdict::Forward(mac)),
+        destination @ (Destination::Target(_) | Destination::WellKnown) => destination,
+    };
+    fcoe.check_crc().map_err(|_| Drop::Crc)?;
+    let frame = Incoming { from, header, payload: fcoe.payload()? };
+    match destination {
+        Destination::Target(number) => targets.handle_frame(cx, number, &frame)?,
+        _ if header.d_id == FcId::BROADCAST => return Err(Drop::NoDestination),
+        _ => fabric.handle_service(cx, &frame)?,
+    }
+    Ok(Verdict::Release)
+}

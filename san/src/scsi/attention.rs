@@ -1,0 +1,64 @@
+//! Unit attentions: what a nexus is told before its next command (SAM-5, 5.14).
+
+use fc::wire::scsi::AdditionalSense;
+
+/// Those pending for one nexus at one logical unit. A set: the same condition twice is told once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Attentions(u8);
+
+impl Attentions {
+    /// Power on, reset or a new login.
+    pub(crate) const POWER_ON: Self = Self(1 << 0);
+    /// Another nexus cleared this one's commands.
+    pub(crate) const COMMANDS_CLEARED: Self = Self(1 << 1);
+    /// The reservation was preempted or cleared.
+    pub(crate) const RESERVATIONS_PREEMPTED: Self = Self(1 << 2);
+    /// The reservation was released.
+    pub(crate) const RESERVATIONS_RELEASED: Self = Self(1 << 3);
+    /// The registration was preempted.
+    pub(crate) const REGISTRATIONS_PREEMPTED: Self = Self(1 << 4);
+
+    /// In the order in which they are told, with their codes.
+    const CODES: [(Self, AdditionalSense); 5] = [
+        (Self::POWER_ON, AdditionalSense::POWER_ON_OR_RESET),
+        (Self::COMMANDS_CLEARED, AdditionalSense::COMMANDS_CLEARED),
+        (Self::RESERVATIONS_PREEMPTED, AdditionalSense::RESERVATIONS_PREEMPTED),
+        (Self::RESERVATIONS_RELEASED, AdditionalSense::RESERVATIONS_RELEASED),
+        (Self::REGISTRATIONS_PREEMPTED, AdditionalSense::REGISTRATIONS_PREEMPTED),
+    ];
+
+    /// Adds `other`. A reset makes everything before it moot.
+    pub(crate) fn establish(&mut self, other: Self) {
+        if other == Self::POWER_ON { *self = other } else { self.0 |= other.0 }
+    }
+
+    /// Whether none is pending.
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Takes the one to be told first.
+    pub(crate) fn take_first(&mut self) -> Option<AdditionalSense> {
+        let (first, code) = Self::CODES.into_iter().find(|(attention, _)| self.0 & attention.0 != 0)?;
+        self.0 &= !first.0;
+        Some(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_told_once_and_in_order() {
+        let mut pending = Attentions::default();
+        assert_eq!(pending.take_first(), None);
+        pending.establish(Attentions::REGISTRATIONS_PREEMPTED);
+        pending.establish(Attentions::COMMANDS_CLEARED);
+        pending.establish(Attentions::COMMANDS_CLEARED);
+        assert_eq!(pending.take_first(), Some(AdditionalSense::COMMANDS_CLEARED));
+        pending.establish(Attentions::POWER_ON);
+        assert_eq!(pending.take_first(), Some(AdditionalSense::POWER_ON_OR_RESET));
+        assert!(pending.is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! The targets: N_Ports behind the FCF, their sessions and their commands.
+
+mod command;
+mod data;
+mod exchange;
+mod link_services;
+mod management;
+mod received;
+mod transmit;
+
+pub(crate) use link_services::{INVALID_PORT_NAME, INVALID_RECEIVE_SIZE};
+
+use crate::config::{ConfigError, LunConfig, SanConfig, TargetConfig};
+use crate::context::{Context, Incoming};
+use crate::counters::{Counters, Drop};
+use crate::fabric::{LoginId, MAX_LOGINS, target_fc_id};
+use crate::scsi::{Attentions, Effects, Nexus, PortIdentity, Unit};
+use exchange::{Exchange, Exchanges, Slot, State};
+use fc::time::{Duration, Instant};
+use fc::wire::header::{FcType, RCtl};
+use fc::wire::{FcId, Wwn};
+
+/// How long a command may wait for its initiator's write data. Initiators give up and abort after 30 to 60 s;
+/// one that died without a word must not keep its slots for ever.
+const MAX_WRITE_WAIT: Duration = Duration::from_secs(180);
+
+/// All targets, the units behind them and the exchanges with them.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    targets: Vec<Target>,
+    units: Vec<Unit>,
+    exchanges: Exchanges,
+    max_payload_len: u16,
+    max_burst_len: u32,
+    e_d_tov: Duration,
+    r_a_tov: Duration,
+    /// For requests of our own, which nobody waits for.
+    next_ox_id: u16,
+    /// One frame's bytes from a file.
+    scratch: Vec<u8>,
+}
+
+/// One target port.
+#[derive(Debug)]
+struct Target {
+    fc_id: FcId,
+    identity: PortIdentity,
+    node_name: Wwn,
+    /// The unit of each LUN from 0 on.
+    luns: Vec<u16>,
+    /// By login; each a VN_Port of the fabric, of which there are at most [`MAX_LOGINS`].
+    sessions: Vec<Option<Box<Session>>>,
+}
+
+/// An initiator that is logged in to a target.
+#[derive(Debug)]
+struct Session {
+    nexus: Nexus,
+    max_payload_len: u16,
+    /// PRLI has made the image pair.
+    is_paired: bool,
+    /// By LUN.
+    attentions: Vec<Attentions>,
+}
+
+impl Targets {
+    /// Opens every disk.
+    pub(crate) fn new(config: &SanConfig) -> Result<Self, ConfigError> {
+        let mut units = Vec::new();
+        let mut serials = Vec::new();
+        let mut targets = Vec::new();
+        for (number, target) in config.targets.iter().enumerate() {
+            let identity = PortIdentity { name: target.wwpn, relative: number as u16 + 1 };
+            targets.push(Target {
+                fc_id: target_fc_id(config.fcf.domain, number),
+                identity,
+                node_name: target.wwnn,
+                luns: open_luns(target, identity, &mut units, &mut serials)?,
+                sessions: Vec::new(),
+            });
+        }
+        Ok(Self {
+            targets,
+            units,
+            exchanges: Exchanges::new(),
+            max_payload_len: config.max_payload_len,
+            max_burst_len: config.max_burst_len,
+            e_d_tov: Duration::from_millis(config.e_d_tov_ms.into()),
+            r_a_tov: Duration::from_millis(config.r_a_tov_ms.into()),
+            next_ox_id: 0,
+            scratch: vec![0; config.max_payload_len.into()],
+        })
+    }
+
+    /// The unit behind a LUN.
+    pub(crate) fn unit(&self, target: usize, lun: usize) -> Option<&Unit> {
+        let unit = self.targets.get(target)?.luns.get(lun)?;
+        self.units.get(usize::from(*unit))
+    }
+
+    /// Whether something waits for room in the port.
+    pub(crate) fn has_output(&self) -> bool {
+        self.exchanges.first_ready().is_some()
+    }
+
+    /// A frame for target number `target`: delimiters and CRC are right, and `from` is logged in to the fabric.
+    pub(crate) fn handle_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        target: usize,
+        frame: &Incoming<'_>,
+    ) -> Result<(), Drop> {
+        match (frame.header.r_ctl, frame.header.fc_type) {
+            (RCtl::DATA, FcType::FCP) => return self.handle_data(cx, target, frame),
+            (RCtl::COMMAND, FcType::FCP) if frame.is_whole() => {
+                return self.handle_command(cx, target, frame);
+            }
+            (RCtl::ELS_REQUEST, FcType::ELS) if frame.is_whole() => {
+                return self.handle_els(cx, target, frame);
+            }
+            // Replies to our LOGOs.
+            (RCtl::ELS_REPLY, FcType::ELS) => {}
+            (RCtl::ABTS, FcType::BLS) => self.handle_abts(cx, target, frame),
+            (RCtl::FC4_REQUEST, FcType::FCP) if frame.is_whole() => self.reject_srr(cx, target, frame),
+            _ => return Err(Drop::Unexpected),
+        }
+        Ok(())
+    }
+
+    /// A VN_Port is no longer logged in to the fabric.
+    pub(crate) fn forget_login(&mut self, login: LoginId, counters: &mut Counters) {
+        for target in 0..self.targets.len() {
+            self.end_session(target, login, counters);
+        }
+    }
+
+    /// Ends writes whose initiator has been silent for too long.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, counters: &mut Counters) {
+        let stale = |exchange: &Exchange| {
+            matches!(exchange.state, State::Receiving(_)) && now.since(exchange.touched) > MAX_WRITE_WAIT
+        };
+        let stale = self.exchanges.select(stale);
+        self.abort_all(&stale, counters);
+    }
+
+    /// The session of `login`; a new one replaces what is there.
+    fn begin_session(&mut self, target: usize, login: LoginId, session: Session, counters: &mut Counters) {
+        self.end_session(target, login, counters);
+        let sessions = &mut self.targets[target].sessions;
+        let at = usize::from(login.0);
+        assert!(at < MAX_LOGINS);
+        if sessions.len() <= at {
+            sessions.resize_with(at + 1, || None);
+        }
+        sessions[at] = Some(Box::new(session));
+    }
+
+    fn end_session(&mut self, target: usize, login: LoginId, counters: &mut Counters) {
+        let Some(session) = self.targets[target].sessions.get_mut(usize::from(login.0)) else { return };
+        if session.take().is_some() {
+            let of_session =
+                |exchange: &Exchange| usize::from(exchange.target) == target && exchange.login == login.0;
+            let open = self.exchanges.select(of_session);
+            self.abort_all(&open, counters);
+        }
+    }
+
+    fn abort_all(&mut self, slots: &[Slot], counters: &mut Counters) {
+        slots.iter().for_each(|slot| self.exchanges.abort(*slot));
+        counters.aborted_exchanges += slots.len() as u64;
+    }
+
+    /// Tells the others what one nexus's reservation command did to them. `except` is that command.
+    fn apply(&mut self, effects: &Effects, unit: u16, except: Slot, counters: &mut Counters) {
+        for (nexus, attention) in &effects.attentions {
+            self.establish(unit, *attention, |other| other == *nexus);
+        }
+        if !effects.aborted.is_empty() {
+            let targets = &self.targets;
+            let hit = |exchange: &Exchange| {
+                let session = targets[usize::from(exchange.target)].session(exchange.login);
+                exchange.unit == Some(unit)
+                    && session.is_some_and(|session| effects.aborted.contains(&session.nexus))
+            };
+            let mut slots = self.exchanges.select(hit);
+            slots.retain(|slot| *slot != except);
+            self.abort_all(&slots, counters);
+        }
+    }
+
+    /// Establishes a unit attention for those of a unit's nexuses that are meant.
+    fn establish(&mut self, unit: u16, attention: Attentions, is_meant: impl Fn(Nexus) -> bool) {
+        for target in &mut self.targets {
+            for session in target.sessions.iter_mut().flatten() {
+                if is_meant(session.nexus) {
+                    let luns = target.luns.iter().zip(&mut session.attentions);
+                    luns.filter(|(of_lun, _)| **of_lun == unit)
+                        .for_each(|(_, attentions)| attentions.establish(attention));
+                }
+            }
+        }
+    }
+}
+
+impl Target {
+    fn session(&self, login: u16) -> Option<&Session> {
+        self.sessions.get(usize::from(login))?.as_deref()
+    }
+
+    fn session_mut(&mut self, login: u16) -> Option<&mut Session> {
+        self.sessions.get_mut(usize::from(login))?.as_deref_mut()
+    }
+}
+
+/// The units of a target's LUNs. Those with a serial number that is known already are not opened again.
+fn open_luns(
+    target: &TargetConfig,
+    port: PortIdentity,
+    units: &mut Vec<Unit>,
+    configs: &mut Vec<LunConfig>,
+) -> Result<Vec<u16>, ConfigError> {
+    let mut luns = Vec::new();
+    for (number, config) in target.luns.iter().enumerate() {
+        let known =
+            configs.iter().position(|other| !config.serial.is_empty() && other.serial == config.serial);
+        let unit = match known {
+            Some(at) if configs[at] == *config => at,
+            Some(_) => return Err(ConfigError::SerialsDiffer(config.serial.clone())),
+            None => {
+                let serial = match config.serial.as_str() {
+                    "" => format!("{:016x}-{number:04x}", target.wwpn.to_u64()),
+                    serial => serial.into(),
+                };
+                units.push(Unit::open(config, serial)?);
+                configs.push(config.clone());
+                units.len() - 1
+            }
+        };
+        units[unit].ports.push(port);
+        luns.push(unit as u16);
+    }
+    Ok(luns)
+}
