@@ -7,13 +7,14 @@
 
 pub mod af_packet;
 pub mod af_xdp;
+pub mod capture;
 mod chunks;
 mod error;
-#[allow(dead_code)]
 mod lane;
 mod mac_filter;
 pub mod memory;
 pub mod nic;
+mod pcapng;
 mod socket;
 mod waker;
 pub mod xdp;
