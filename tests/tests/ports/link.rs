@@ -1,0 +1,46 @@
+//! Two ends of a veth pair in a network namespace of the test's own.
+
+use datapath::port::af_packet::{AfPacketConfig, AfPacketPort};
+use datapath::port::af_xdp::{AfXdpConfig, AfXdpPort};
+use datapath::port::xdp::{AttachMode, XdpProgram};
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
+
+use super::frames::MAC;
+
+/// The interfaces' names.
+pub(crate) const ENDS: [&str; 2] = ["here0", "there0"];
+
+/// Runs the test with both ends up; without root it says so and does nothing.
+pub(crate) fn on_a_link(test: impl FnOnce() + Send) {
+    if tests::have_root() {
+        tests::in_network_namespace(|| {
+            tests::veth_pair(ENDS[0], ENDS[1], 2500);
+            await_carrier();
+            test();
+        });
+    }
+}
+
+/// Waits until the kernel has noticed that both ends are up; before, a packet socket's frames go nowhere.
+pub(crate) fn await_carrier() {
+    while tests::ip(&["-oneline", "link"]).matches("state UP").count() < ENDS.len() {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A packet port at one end.
+pub(crate) fn af_packet(interface: &str) -> AfPacketPort {
+    AfPacketPort::open(&AfPacketConfig::new(interface)).unwrap()
+}
+
+/// An AF_XDP port at one end, with its program, which takes frames to [`MAC`].
+pub(crate) fn af_xdp(interface: &str, attach: AttachMode) -> (AfXdpPort, XdpProgram) {
+    let program = XdpProgram::attach(interface, attach).unwrap();
+    let port =
+        AfXdpPort::open(&AfXdpConfig { mode: program.mode(), ..AfXdpConfig::new(interface, 0) }).unwrap();
+    program.set_socket(0, port.as_fd()).unwrap();
+    program.macs().add(MAC).unwrap();
+    (port, program)
+}
