@@ -36,3 +36,34 @@ pub fn run<P: Port>(san: &mut San<P>, stop: &AtomicBool, waker: &Waker) -> io::R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SanConfig;
+    use datapath::port::memory::{MemoryConfig, wire};
+    use std::sync::Arc;
+
+    #[test]
+    fn it_advertises_sleeps_and_stops() {
+        let mut config = SanConfig::default();
+        config.fcf.fka_adv_period_ms = 250;
+        let (port, wire) = wire(MemoryConfig::default());
+        let mut san = San::new(port, &config).unwrap();
+        let (stop, waker) = (Arc::new(AtomicBool::new(false)), Arc::new(Waker::new().unwrap()));
+        let thread = std::thread::spawn({
+            let (stop, waker) = (Arc::clone(&stop), Arc::clone(&waker));
+            move || run(&mut san, &stop, &waker).map(|()| san.stats())
+        });
+        let before = std::time::Instant::now();
+        let mut advertisements = 0;
+        while advertisements < 3 && before.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+            advertisements += usize::from(wire.pop().is_some());
+        }
+        assert!((Duration::from_millis(500)..Duration::from_secs(5)).contains(&before.elapsed()));
+        stop.store(true, Ordering::Relaxed);
+        waker.wake();
+        assert!(thread.join().unwrap().unwrap().counters.sent_frames >= 3);
+    }
+}

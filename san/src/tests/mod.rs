@@ -1,5 +1,10 @@
 //! Conversations with a SAN over a memory port, checked field by field.
 
+mod control;
 mod fabric;
+mod garbage;
 mod host;
 mod io;
+mod refusals;
+mod services;
+mod sharing;
