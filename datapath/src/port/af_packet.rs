@@ -406,3 +406,22 @@ fn open_socket(index: c_int) -> io::Result<OwnedFd> {
     Errno::result(result)?;
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stripped_tag_is_what_it_was_on_the_wire() {
+        let mut control: Control = FromBytes::read_from_bytes(&[0; 40]).unwrap();
+        assert_eq!(control.tag(), None, "there is no message at all");
+        (control.level, control.kind) = (libc::SOL_PACKET, PACKET_AUXDATA);
+        control.data.vlan_tci = 0x6123;
+        assert_eq!(control.tag(), None, "priority and VLAN only count if the kernel says so");
+        control.data.status = TP_STATUS_VLAN_VALID;
+        assert_eq!(control.tag(), Some([0x81, 0x00, 0x61, 0x23]));
+        control.data.status |= TP_STATUS_VLAN_TPID_VALID;
+        control.data.vlan_tpid = 0x88a8;
+        assert_eq!(control.tag(), Some([0x88, 0xa8, 0x61, 0x23]));
+    }
+}

@@ -14,53 +14,25 @@
 //! Steering frames into the socket is an XDP program's work; it wants the socket's descriptor ([`AsFd`]).
 #![allow(unsafe_code)]
 
-use super::chunks::{Chunks, checked_len};
-use super::socket::{interface_index, option, queue_count, set_option, set_send_buffer};
-use super::{Frame, FrameAccount, MAX_CHUNKS, Mode, Port, PortCounters, PortError, PortInfo, Waker};
-use libc::c_int;
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
-use std::error::Error;
-use std::io;
-use std::num::NonZeroU32;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::thread;
-use std::time::{Duration, Instant};
-use xsk_rs::config::{
-    BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, SocketConfigBuilder, UmemConfig,
-    UmemConfigBuilder,
-};
-use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
+mod rings;
 
-/// Bytes of a chunk. 2048 don't hold the longest FCoE frame, 2176 bytes, and XDP's 256 bytes of headroom.
-const CHUNK_LEN: usize = 4096;
-/// Bytes that the kernel leaves free before a received frame, for programs that lengthen its head.
-const XDP_HEADROOM: usize = 256;
-/// Bytes that we leave free besides.
-///
-/// `rep movsb`, with which both the kernel and libc copy, takes 25 times as long on Zen 3 if the target lies 1 to 31
-/// bytes after the source modulo a page. The kernel copies a frame from byte 256 of a page to byte 256 plus
-/// this: 32 is out of it. And payloads, 52 or (with a tag) 56 bytes into the frame, go to multiples of 2048
-/// or 2112 in buffers that begin on a page: with 0 here, one target in 64 of the latter would be in it; with 32 to 40, none.
-const HEADROOM: usize = 32;
+use super::chunks::{Chunks, checked_len};
+use super::socket::{interface_index, option};
+use super::{Frame, FrameAccount, MAX_CHUNKS, Mode, Port, PortCounters, PortError, PortInfo, Waker};
+use nix::sys::socket::{MsgFlags, recv};
+use rings::{CHUNK_LEN, HEADROOM, Rings, XDP_HEADROOM};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+use xsk_rs::FrameDesc;
+
 /// Bytes of a chunk that a frame may have.
 const CAPACITY: usize = CHUNK_LEN - XDP_HEADROOM - HEADROOM;
 /// Descriptors that go to or come from a ring at a time. Larger ones gain nothing, and the cache lines of smaller
 /// ones are written twice.
 const BATCH: usize = 64;
-/// Frames that one system call may send. The kernel's own 32 costs 2-4% more time a frame; more than veth's ring
-/// of 256 would overflow it.
-const SEND_BUDGET: u32 = 128;
-/// What a frame on its way out counts in the socket's send buffer: its data and the kernel's book-keeping.
-const SEND_BUFFER_LEN: usize = 2 * CHUNK_LEN;
 /// How long a thread sleeps at most while frames wait for room in the driver's queue, of which nobody tells.
 const RETRY: Duration = Duration::from_millis(1);
-/// How long the kernel may take to give back the queue of a socket that was closed: it does so on the side.
-const QUEUE_RELEASE: Duration = Duration::from_millis(500);
-
-/// `XDP_MAX_TX_SKB_BUDGET` of linux/if_xdp.h.
-const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
-
 /// Drives the NIC's queue from the thread that polls it, where the driver can.
 ///
 /// The interface's `napi_defer_hard_irqs` and `gro_flush_timeout` must be set too, or interrupts go on.
@@ -146,16 +118,6 @@ enum BusyPolling {
     /// Asked for; the socket learns which queue to poll, if the driver can, with its first frame.
     Unknown,
     On,
-}
-
-#[derive(Debug)]
-struct Rings {
-    fill: FillQueue,
-    receive: RxQueue,
-    transmit: TxQueue,
-    completion: CompQueue,
-    umem: Umem,
-    transmit_len: u32,
 }
 
 impl AfXdpPort {
@@ -414,130 +376,5 @@ impl Port for AfXdpPort {
 impl AsFd for AfXdpPort {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.rings.as_fd()
-    }
-}
-
-impl AsFd for Rings {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is open as long as the rings are, which are borrowed.
-        unsafe { BorrowedFd::borrow_raw(self.receive.fd().as_raw_fd()) }
-    }
-}
-
-impl Rings {
-    /// A region, its rings, and a descriptor of each of its chunks in order.
-    fn open(config: &AfXdpConfig) -> Result<(Self, Vec<FrameDesc>), PortError> {
-        let total = config.receive_frames + config.transmit_frames;
-        // A ring has a place for every chunk that can come into it, so that none is ever refused. The fill ring has
-        // two, because the kernel gives its places back late.
-        let receive_len = power_of_two(config.receive_frames);
-        let fill_len = power_of_two(2 * config.receive_frames);
-        let transmit_len = power_of_two(total);
-
-        let umem_config = UmemConfigBuilder::new()
-            .frame_size(FrameSize::new(CHUNK_LEN as u32).expect("a page"))
-            .frame_headroom(HEADROOM as u32)
-            .fill_queue_size(fill_len)
-            .comp_queue_size(transmit_len)
-            .build()
-            .expect("a page has room for headroom and frame");
-        let (umem, descriptors) = create_umem(umem_config, total, config)?;
-
-        let copy = if config.zero_copy { BindFlags::empty() } else { BindFlags::XDP_COPY };
-        let wakeup = if config.need_wakeup { BindFlags::XDP_USE_NEED_WAKEUP } else { BindFlags::empty() };
-        let socket_config = SocketConfigBuilder::new()
-            .rx_queue_size(receive_len)
-            .tx_queue_size(transmit_len)
-            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-            .bind_flags(copy | wakeup)
-            .build();
-        let (transmit, receive, fill, completion) = bind(socket_config, &umem, config)?;
-        let rings = Self { fill, receive, transmit, completion, umem, transmit_len: transmit_len.get() };
-        Ok((rings, descriptors))
-    }
-
-    /// Sets what the socket can be told only now; tells whether it got zero-copy.
-    fn set_options(&self, config: &AfXdpConfig) -> io::Result<bool> {
-        set_send_buffer(self.as_fd(), (config.receive_frames + config.transmit_frames) * SEND_BUFFER_LEN)?;
-        // Kernels before 6.16 have no such option, and a ring may be smaller: what they send at a time will do.
-        let _ = set_option(self, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &SEND_BUDGET);
-        if let Some(BusyPoll { budget, poll_us }) = config.busy_poll {
-            set_option(self, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, &1)?;
-            set_option(self, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &c_int::from(poll_us))?;
-            set_option(self, libc::SOL_SOCKET, libc::SO_BUSY_POLL_BUDGET, &c_int::from(budget))?;
-        }
-        let flags: u32 = option(self, libc::SOL_XDP, libc::XDP_OPTIONS)?;
-        Ok(flags & libc::XDP_OPTIONS_ZEROCOPY != 0)
-    }
-
-    /// Descriptors in the transmit ring that the kernel hasn't taken.
-    fn unsent(&mut self) -> u32 {
-        self.transmit_len - self.transmit.nb_free_exact()
-    }
-}
-
-fn power_of_two(len: usize) -> QueueSize {
-    QueueSize::new((len as u32).next_power_of_two()).expect("a power of two")
-}
-
-fn create_umem(
-    umem_config: UmemConfig,
-    chunks: usize,
-    config: &AfXdpConfig,
-) -> Result<(Umem, Vec<FrameDesc>), PortError> {
-    let count = NonZeroU32::new(chunks as u32).expect("checked to be at least 2");
-    let step = "register memory for AF_XDP";
-    Umem::new(umem_config, count, false).map_err(|error| {
-        let source = os_error(&error);
-        match source.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN) => PortError::NoMemory {
-                step,
-                interface: config.interface.clone(),
-                mebibytes: (chunks * CHUNK_LEN).div_ceil(1 << 20),
-            },
-            _ => PortError::new(step, &config.interface, source),
-        }
-    })
-}
-
-fn bind(
-    socket_config: SocketConfig,
-    umem: &Umem,
-    config: &AfXdpConfig,
-) -> Result<(TxQueue, RxQueue, FillQueue, CompQueue), PortError> {
-    let (name, queue) = (&config.interface, config.queue);
-    let interface: Interface =
-        name.parse().map_err(|_| PortError::NoSuchInterface { interface: name.clone() })?;
-    let start = Instant::now();
-    loop {
-        // SAFETY: the UMEM is this port's alone.
-        let source = match unsafe { Socket::new(socket_config, umem, &interface, queue) } {
-            Ok((transmit, receive, Some((fill, completion)))) => {
-                return Ok((transmit, receive, fill, completion));
-            }
-            Ok((_, _, None)) => unreachable!("the first socket of a UMEM gets its fill and completion rings"),
-            Err(error) => os_error(&error),
-        };
-        let queues = queue_count(name)?;
-        return Err(match source.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EBUSY) if start.elapsed() < QUEUE_RELEASE => {
-                thread::sleep(QUEUE_RELEASE / 100);
-                continue;
-            }
-            Some(Errno::EBUSY) => PortError::QueueTaken { interface: name.clone(), queue },
-            Some(Errno::EINVAL) if queue >= queues => {
-                PortError::NoSuchQueue { interface: name.clone(), queue, queues }
-            }
-            _ => PortError::new("bind an AF_XDP socket", name, source),
-        });
-    }
-}
-
-/// What the kernel said, from under the library's error.
-fn os_error(error: &(impl Error + 'static)) -> io::Error {
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    match source.and_then(io::Error::raw_os_error) {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::other(error.to_string()),
     }
 }
