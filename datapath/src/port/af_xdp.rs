@@ -51,8 +51,8 @@ pub struct AfXdpConfig {
     pub interface: String,
     /// Its queue, counted from 0.
     pub queue: u32,
-    /// Chunks to receive into. Fewer stay warmer in the cache; more bridge a longer absence of the thread: 2048 full
-    /// frames are 360 us at 100 Gbit/s.
+    /// Chunks to receive into. More bridge a longer absence of the thread: 2048 full frames are 360 us at 100 Gbit/s.
+    /// Fewer stay warmer: 256 fit the second level cache, and a full frame over veth then takes about 14% less time.
     pub receive_frames: usize,
     /// Chunks to send from.
     pub transmit_frames: usize,
