@@ -11,10 +11,16 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod exchange;
+pub mod fabric_login;
 pub mod fcp;
 pub mod fip;
+pub mod frame;
 mod jitter;
 pub mod lun_scan;
 pub mod messages;
+pub mod remote_port;
+mod retry;
 pub mod time;
+pub mod vn_port;
 pub mod wire;

@@ -87,6 +87,10 @@ impl Explanation {
     pub const NONE: Self = Self(0x00);
     /// Service parameters: options.
     pub const OPTIONS: Self = Self(0x01);
+    /// Service parameters: receive data field size.
+    pub const RECEIVE_SIZE: Self = Self(0x07);
+    /// Service parameters: N_Port name.
+    pub const PORT_NAME: Self = Self(0x0d);
     /// The originator's S_ID is invalid.
     pub const INVALID_S_ID: Self = Self(0x15);
     /// No exchange has this OX_ID and RX_ID.

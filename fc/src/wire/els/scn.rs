@@ -40,6 +40,17 @@ impl RscnPage {
         Self { flags: format as u8, id }
     }
 
+    /// Whether the change may concern the port `id`.
+    pub const fn covers(&self, id: FcId) -> bool {
+        let ([domain, area, port], [d, a, p]) = (self.id.0, id.0);
+        match self.format() {
+            RscnFormat::Port => domain == d && area == a && port == p,
+            RscnFormat::Area => domain == d && area == a,
+            RscnFormat::Domain => domain == d,
+            RscnFormat::Fabric => true,
+        }
+    }
+
     /// How much of the address counts.
     pub const fn format(&self) -> RscnFormat {
         match self.flags & 3 {

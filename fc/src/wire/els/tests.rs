@@ -169,5 +169,7 @@ fn state_changes_say_how_much_of_the_address_counts() {
         let page = RscnPage::new(format, id);
         assert_eq!(page.format(), format);
         assert_eq!(RscnPage { flags: page.flags | 0x3c, id }.format(), format);
+        let covered = [0x01_0200, 0x01_0201, 0x01_0300, 0x02_0200].map(|id| page.covers(FcId::from_u32(id)));
+        assert_eq!(covered.iter().filter(|&&covered| covered).count(), format as usize + 1, "{format:?}");
     }
 }

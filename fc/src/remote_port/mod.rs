@@ -1,0 +1,383 @@
+//! One remote port: N_Port login and FCP process login (FC-LS-3, 6.3; FCP-4, 6).
+//!
+//! ```text
+//!                PLOGI accepted            PRLI accepted            any reply
+//!  +------------+ (or theirs) +-------------+       +--------------+ or none +-------+ ADISC +-----------+
+//!  | Logging in +------------>| Process     +------>|   Reading    +-------->| Ready +------>| Verifying |
+//!  |  (PLOGI)   |             | login (PRLI)|       |timeouts (RTV)|         |       |<------+           |
+//!  +---+----+---+             +--+---+---+--+       +--------------+         +---+---+  ACC  +-----+-----+
+//!      |    ^                    |   |   | no target role                        |                 |
+//!      |    | wait over    fails |   |   v                                       | LOGO, PRLO      | rejected
+//!      v    |                    |   | +-----------+                             v                 v
+//!  +---+----+-----+              |   | | No target |                       back to Waiting     Logging in
+//!  |   Waiting    |<-------------+   | +-----------+
+//!  +--------------+                  |
+//!   PLOGI or PRLI again  <-----------+
+//! ```
+//!
+//! An incoming PLOGI starts the process login anew from every state. Two PLOGIs that cross: the one of the
+//! higher WWPN goes on.
+
+mod incoming;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use incoming::reply_to_stranger;
+pub(crate) use target::LocalPort;
+pub use target::Target;
+
+use crate::exchange::{Answer, Failure, Order, Request, Service, Via};
+use crate::retry::Backoff;
+use crate::time::Instant;
+use crate::wire::els::{ElsReply, ElsRequest, ProcessLogin, Reason, ServicePage};
+use crate::wire::{FcId, Wwn};
+use alloc::collections::VecDeque;
+use target::{FCP_PARAMETERS, Image, Peer, judge_process_login};
+
+/// ADISCs without an answer after which a port counts as lost. One lost frame shall not fail commands.
+const MAX_VERIFY_TIMEOUTS: u32 = 2;
+
+/// One remote port.
+#[derive(Clone, Debug)]
+pub(crate) struct RemotePort {
+    local: LocalPort,
+    id: FcId,
+    port_name: Wwn,
+    state: State,
+    backoff: Backoff,
+    orders: VecDeque<Order>,
+    events: VecDeque<PortEvent>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Something failed. Then PRLI, if the port is still logged in, else PLOGI.
+    Waiting { until: Instant, peer: Option<Peer> },
+    /// PLOGI is out.
+    LoggingIn,
+    /// PRLI is out.
+    ProcessLogin { peer: Peer },
+    /// RTV is out.
+    ReadingTimeouts { peer: Peer, target: Target },
+    /// Commands may go out.
+    Ready { peer: Peer, target: Target },
+    /// Commands may go out; ADISC asks whether they still should.
+    Verifying { peer: Peer, target: Target, timeouts: u32 },
+    /// Logged in, but no target.
+    NoTarget { peer: Peer },
+}
+
+/// What the layers above need to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum PortEvent {
+    /// Commands may go out.
+    Ready(Target),
+    /// No more commands may go out, and those that are out are void.
+    Lost {
+        /// The target's WWPN.
+        port_name: Wwn,
+        /// Why.
+        reason: GoneReason,
+    },
+}
+
+/// Why a target is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GoneReason {
+    /// The name server doesn't list it any more, or by another name.
+    Unlisted,
+    /// It sent LOGO.
+    LoggedOut,
+    /// It sent PRLO.
+    ProcessLoggedOut,
+    /// It logged in anew: what was open in the login before is void (FC-LS-3, 6.3.2).
+    LoggedInAgain,
+    /// It refused ADISC or didn't answer it: it has forgotten the login.
+    VerificationFailed,
+    /// Our own login to the fabric is over.
+    FabricLoggedOut,
+    /// We logged out.
+    Shutdown,
+}
+
+/// How far a login to a remote port is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PortPhase {
+    /// Something failed and is tried again.
+    Waiting,
+    /// PLOGI is out.
+    LoggingIn,
+    /// PRLI is out.
+    ProcessLogin,
+    /// RTV is out.
+    ReadingTimeouts,
+    /// It is a target that commands may go to.
+    Ready,
+    /// The same, while ADISC asks whether they still should.
+    Verifying,
+    /// Logged in, but no target.
+    NoTarget,
+}
+
+impl RemotePort {
+    /// A port that the name server lists: logs in to it.
+    pub(crate) fn new(local: LocalPort, id: FcId, port_name: Wwn) -> Self {
+        let mut port = Self::accepting(local, id, port_name);
+        port.log_in();
+        port
+    }
+
+    /// A port that is about to log in to us.
+    pub(crate) fn accepting(local: LocalPort, id: FcId, port_name: Wwn) -> Self {
+        let seed = local.port_name.to_u64() ^ u64::from(id.to_u32());
+        let state = State::Waiting { until: Instant::ZERO, peer: None };
+        let (orders, events) = (VecDeque::new(), VecDeque::new());
+        Self { local, id, port_name, state, backoff: Backoff::new(seed), orders, events }
+    }
+
+    pub(crate) const fn port_name(&self) -> Wwn {
+        self.port_name
+    }
+
+    pub(crate) const fn phase(&self) -> PortPhase {
+        match self.state {
+            State::Waiting { .. } => PortPhase::Waiting,
+            State::LoggingIn => PortPhase::LoggingIn,
+            State::ProcessLogin { .. } => PortPhase::ProcessLogin,
+            State::ReadingTimeouts { .. } => PortPhase::ReadingTimeouts,
+            State::Ready { .. } => PortPhase::Ready,
+            State::Verifying { .. } => PortPhase::Verifying,
+            State::NoTarget { .. } => PortPhase::NoTarget,
+        }
+    }
+
+    /// Whether there is no login and none is being tried now.
+    pub(crate) const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Waiting { peer: None, .. })
+    }
+
+    /// Whether either side has logged in.
+    pub(crate) const fn is_logged_in(&self) -> bool {
+        self.peer().is_some()
+    }
+
+    /// Whether commands may go out.
+    pub(crate) const fn target(&self) -> Option<&Target> {
+        match &self.state {
+            State::Ready { target, .. } | State::Verifying { target, .. } => Some(target),
+            State::Waiting { .. }
+            | State::LoggingIn
+            | State::ProcessLogin { .. }
+            | State::ReadingTimeouts { .. }
+            | State::NoTarget { .. } => None,
+        }
+    }
+
+    const fn peer(&self) -> Option<&Peer> {
+        match &self.state {
+            State::Waiting { peer, .. } => peer.as_ref(),
+            State::LoggingIn => None,
+            State::ProcessLogin { peer }
+            | State::ReadingTimeouts { peer, .. }
+            | State::Ready { peer, .. }
+            | State::Verifying { peer, .. }
+            | State::NoTarget { peer } => Some(peer),
+        }
+    }
+
+    /// The name server has told a change, but still lists the port: looks whether it is as it was.
+    pub(crate) fn confirm(&mut self) {
+        match self.state {
+            State::Ready { peer, target } => self.verify(peer, target, 0),
+            State::NoTarget { peer } => self.log_process_in(peer),
+            State::Waiting { .. } => {
+                self.backoff.reset();
+                self.log_in();
+            }
+            State::LoggingIn
+            | State::ProcessLogin { .. }
+            | State::ReadingTimeouts { .. }
+            | State::Verifying { .. } => {}
+        }
+    }
+
+    /// Logs out: the port is to be dropped.
+    pub(crate) fn remove(&mut self, reason: GoneReason) {
+        self.orders.push_back(Order::Forget);
+        if self.is_logged_in() {
+            let logo = ElsRequest::Logo(self.local.logo());
+            self.orders.push_back(Order::Tell(self.request(logo)));
+        }
+        self.lose(reason);
+        self.state = State::Waiting { until: Instant::ZERO, peer: None };
+    }
+
+    /// The fabric login is over: the port is to be dropped, nothing can be said.
+    pub(crate) fn drop_silently(&mut self, reason: GoneReason) {
+        self.orders.clear();
+        self.lose(reason);
+        self.state = State::Waiting { until: Instant::ZERO, peer: None };
+    }
+
+    /// Takes what came of the request that is out.
+    pub(crate) fn handle_outcome(&mut self, now: Instant, outcome: Result<Answer, Failure>) {
+        let reply = outcome.and_then(|answer| match answer {
+            Answer::Els { reply, .. } => Ok(reply),
+            Answer::NameServer(_) => Err(Failure::Unusable("the reply is to another request")),
+        });
+        match self.state {
+            // Nothing is out.
+            State::Waiting { .. } | State::Ready { .. } | State::NoTarget { .. } => {}
+            State::LoggingIn => match reply.and_then(|reply| self.judge_login(&reply)) {
+                Ok(peer) => {
+                    self.port_name = peer.port_name;
+                    self.log_process_in(peer);
+                }
+                Err(_) => self.wait(now, None),
+            },
+            State::ProcessLogin { peer } => self.process_login_done(now, peer, reply),
+            State::ReadingTimeouts { peer, target } => {
+                // RTV is a nicety that many ports don't have.
+                let target = match reply {
+                    Ok(ElsReply::Rtv(values)) => target.with_timeouts(&values),
+                    Ok(_) | Err(_) => target,
+                };
+                self.backoff.reset();
+                self.state = State::Ready { peer, target };
+                self.events.push_back(PortEvent::Ready(target));
+            }
+            State::Verifying { peer, target, timeouts } => self.verified(peer, target, timeouts, reply),
+        }
+    }
+
+    fn judge_login(&self, reply: &ElsReply) -> Result<Peer, Failure> {
+        match reply {
+            ElsReply::Login(login) => Peer::new(&self.local, login)
+                .map_err(|_| Failure::Unusable("the port's name or receive size is not allowed")),
+            _ => Err(Failure::Unusable("the reply is to another request")),
+        }
+    }
+
+    fn process_login_done(&mut self, now: Instant, peer: Peer, reply: Result<ElsReply, Failure>) {
+        let image = match reply {
+            Ok(ElsReply::Process(process)) => judge_process_login(process.fcp()),
+            Ok(_) => Err(Failure::Unusable("the reply is to another request")),
+            Err(Failure::Rejected(reject)) if reject.reason == Reason::UNSUPPORTED => Ok(Image::NoTarget),
+            Err(failure) => Err(failure),
+        };
+        match image {
+            Ok(Image::Target(parameters)) => {
+                let target = Target::new(&self.local, self.id, &peer, parameters);
+                // Readiness waits for this reply, so it doesn't wait as long as for others.
+                let timeout = self.local.e_d_tov * 2;
+                let request = Request { timeout, ..self.request(ElsRequest::Rtv) };
+                self.orders.push_back(Order::Ask(request));
+                self.state = State::ReadingTimeouts { peer, target };
+            }
+            Ok(Image::NoTarget) => {
+                self.backoff.reset();
+                self.state = State::NoTarget { peer };
+            }
+            // The port may have forgotten our login: it must be asked for again.
+            Err(Failure::Rejected(_)) => self.wait(now, None),
+            Err(_) => self.wait(now, Some(peer)),
+        }
+    }
+
+    /// ADISC was answered or not (FC-LS-3, 4.2.13). Only an answer of another port, a reject or repeated silence
+    /// speak against the login.
+    fn verified(&mut self, peer: Peer, target: Target, timeouts: u32, reply: Result<ElsReply, Failure>) {
+        match reply {
+            Ok(ElsReply::Adisc(adisc))
+                if adisc.port_name == peer.port_name
+                    && adisc.node_name == peer.node_name
+                    && adisc.id == self.id =>
+            {
+                self.state = State::Ready { peer, target };
+            }
+            Err(Failure::TimedOut | Failure::TooMany) if timeouts + 1 < MAX_VERIFY_TIMEOUTS => {
+                self.verify(peer, target, timeouts + 1);
+            }
+            Ok(_) | Err(_) => {
+                self.lose(GoneReason::VerificationFailed);
+                self.log_in();
+            }
+        }
+    }
+
+    pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting { until, .. } => Some(until),
+            State::LoggingIn
+            | State::ProcessLogin { .. }
+            | State::ReadingTimeouts { .. }
+            | State::Ready { .. }
+            | State::Verifying { .. }
+            | State::NoTarget { .. } => None,
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Waiting { until, peer } if until <= now => match peer {
+                Some(peer) => self.log_process_in(peer),
+                None => self.log_in(),
+            },
+            State::Waiting { .. }
+            | State::LoggingIn
+            | State::ProcessLogin { .. }
+            | State::ReadingTimeouts { .. }
+            | State::Ready { .. }
+            | State::Verifying { .. }
+            | State::NoTarget { .. } => {}
+        }
+    }
+
+    pub(crate) fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<PortEvent> {
+        self.events.pop_front()
+    }
+
+    fn log_in(&mut self) {
+        let plogi = ElsRequest::Plogi(self.local.login());
+        self.orders.push_back(Order::Ask(self.request(plogi)));
+        self.state = State::LoggingIn;
+    }
+
+    fn log_process_in(&mut self, peer: Peer) {
+        let prli = ElsRequest::Prli(ProcessLogin::from(ServicePage::fcp(FCP_PARAMETERS)));
+        self.orders.push_back(Order::Ask(self.request(prli)));
+        self.state = State::ProcessLogin { peer };
+    }
+
+    fn verify(&mut self, peer: Peer, target: Target, timeouts: u32) {
+        let adisc = ElsRequest::Adisc(self.local.adisc());
+        self.orders.push_back(Order::Ask(self.request(adisc)));
+        self.state = State::Verifying { peer, target, timeouts };
+    }
+
+    fn wait(&mut self, now: Instant, peer: Option<Peer>) {
+        self.state = State::Waiting { until: now + self.backoff.fail(), peer };
+    }
+
+    /// Tells that the target is gone, if it was told that it is there.
+    fn lose(&mut self, reason: GoneReason) {
+        if let Some(&Target { port_name, .. }) = self.target() {
+            self.events.push_back(PortEvent::Lost { port_name, reason });
+        }
+    }
+
+    fn request(&self, request: ElsRequest) -> Request {
+        Request {
+            via: Via::Fcoe,
+            s_id: self.local.id,
+            d_id: self.id,
+            service: Service::Els(request),
+            timeout: self.local.els_timeout(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! How long to wait before something that failed is tried again.
+
+use crate::jitter::Jitter;
+use crate::time::Duration;
+
+/// The wait after the first failure.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest wait: an outage may be over at any time, and a try costs the fabric one small frame.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Waits that double, each longer by up to a quarter, so that ports which failed together don't come back together.
+#[derive(Clone, Debug)]
+pub(crate) struct Backoff {
+    failures: u32,
+    jitter: Jitter,
+}
+
+impl Backoff {
+    /// Equal seeds give equal waits.
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self { failures: 0, jitter: Jitter::new(seed) }
+    }
+
+    /// Failures since the last success.
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// It has worked.
+    pub(crate) const fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// It has failed: the time to wait.
+    pub(crate) fn fail(&mut self) -> Duration {
+        let doubled = FIRST.saturating_mul(1 << self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        let wait = doubled.min(LONGEST);
+        wait + self.jitter.up_to(wait / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_start_anew() {
+        let mut backoff = Backoff::new(7);
+        for expected in [1, 2, 4, 8, 16, 30, 30] {
+            let (wait, expected) = (backoff.fail(), Duration::from_secs(expected));
+            assert!((expected..=expected * 5 / 4).contains(&wait), "{wait:?}");
+        }
+        assert_eq!(backoff.failures(), 7);
+        backoff.reset();
+        assert!(backoff.fail() < Duration::from_secs(2));
+    }
+}
