@@ -2,7 +2,7 @@
 
 use fc::wire::fip::{FcMap, FkaAdvPeriod};
 use fc::wire::header::{MAX_PAYLOAD_LEN, MIN_MAX_PAYLOAD_LEN};
-use fc::wire::{MacAddr, Wwn};
+use fc::wire::{FcId, MacAddr, Wwn};
 use serde::{Deserialize, Deserializer};
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -58,8 +58,9 @@ pub struct FcfConfig {
     /// The fabric's name.
     #[serde(deserialize_with = "from_text")]
     pub fabric_name: Wwn,
-    /// The upper three bytes of the MAC addresses that it grants.
-    pub fc_map: [u8; 3],
+    /// The upper three bytes of the MAC addresses that it grants, such as `0e:fc:00`.
+    #[serde(deserialize_with = "fc_map_from_text")]
+    pub fc_map: FcMap,
     /// Its priority; the lowest number wins.
     pub priority: u8,
     /// FKA_ADV_PERIOD, in milliseconds: 250..=90000.
@@ -80,7 +81,7 @@ impl Default for FcfConfig {
             mac,
             switch_name: Wwn::from_mac(0x1000, mac),
             fabric_name: Wwn::from_mac(0x2001, mac),
-            fc_map: FcMap::DEFAULT.0,
+            fc_map: FcMap::DEFAULT,
             priority: 128,
             fka_adv_period_ms: FkaAdvPeriod::DEFAULT_MS,
             keep_alives: true,
@@ -172,6 +173,9 @@ pub enum ConfigError {
         /// The most bytes.
         limit: usize,
     },
+    /// An address that can't be a switch's.
+    #[error("the FCF's MAC address {0} is a group address or zero; use one such as 02:fc:f0:00:00:01")]
+    BadMac(MacAddr),
     /// Two targets with one port name.
     #[error("two targets have the port name {0}; each needs its own")]
     SameName(Wwn),
@@ -214,6 +218,9 @@ impl SanConfig {
         )?;
         range("domain", fcf.domain.into(), (1..=239).contains(&fcf.domain), "1 to 239")?;
         range("fka_adv_period_ms", period.into(), (250..=90_000).contains(&period), "250 to 90000")?;
+        if fcf.mac.is_multicast() || fcf.mac == MacAddr::ZERO {
+            return Err(ConfigError::BadMac(fcf.mac));
+        }
         let vlan = fcf.vlan.unwrap_or(1);
         range("vlan", vlan.into(), (1..=4094).contains(&vlan), "1 to 4094")?;
         range("number of targets", self.targets.len() as u64, self.targets.len() <= MAX_TARGETS, "0 to 255")?;
@@ -260,6 +267,11 @@ where
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
+/// An FC-MAP is three bytes, as an FC_ID is.
+fn fc_map_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FcMap, D::Error> {
+    from_text::<D, FcId>(deserializer).map(|bytes| FcMap(bytes.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +281,32 @@ mod tests {
         let config = SanConfig::default();
         config.check().unwrap();
         assert_eq!(config.targets[0].luns[0].size_bytes, 256 << 20);
+    }
+
+    #[test]
+    fn a_file_says_what_differs() {
+        let text = r#"
+            r_a_tov_ms = 4000
+            [fcf]
+            mac = "02:00:00:00:00:07"
+            fc_map = "0e:fc:01"
+            vlan = 100
+            [[targets]]
+            wwpn = "20:00:00:00:00:00:00:01"
+            luns = [{ size_bytes = 8192, block_bytes = 4096 }, { file = "/srv/disk", read_only = true }]
+        "#;
+        let config: SanConfig = toml::from_str(text).unwrap();
+        config.check().unwrap();
+        assert_eq!((config.r_a_tov_ms, config.e_d_tov_ms), (4000, 2000));
+        assert_eq!((config.fcf.fc_map, config.fcf.vlan), (FcMap([0x0e, 0xfc, 1]), Some(100)));
+        assert_eq!(config.targets[0].wwpn, Wwn::from_u64(0x2000_0000_0000_0001));
+        assert_eq!(
+            (config.targets[0].luns[0].block_bytes, config.targets[0].luns[1].read_only),
+            (4096, true)
+        );
+        let error = toml::from_str::<SanConfig>("[fcf]\nmac = \"02:00\"").unwrap_err().to_string();
+        assert!(error.contains("six hex bytes"), "{error}");
+        assert!(toml::from_str::<SanConfig>("targetz = []").is_err());
     }
 
     #[test]
@@ -294,5 +332,7 @@ mod tests {
         let mut config = SanConfig::default();
         config.targets.push(TargetConfig::default());
         assert!(matches!(config.check(), Err(ConfigError::SameName(_))));
+        config.fcf.mac = MacAddr::ALL_FCF;
+        assert!(matches!(config.check(), Err(ConfigError::BadMac(_))));
     }
 }

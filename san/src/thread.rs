@@ -6,32 +6,38 @@ use fc::time::{Duration, Instant};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many idle steps in a row pass before the thread sleeps: some 10 us, which is more than the gap between the
-/// frames of a busy initiator and less than what a sleep costs to end.
-const IDLE_STEPS: u32 = 200;
+/// The shortest time without work before the thread sleeps: a few of the gaps within a burst of frames.
+const MIN_SPIN: Duration = Duration::from_micros(20);
+/// The longest. Beyond, a sleep's end is short against the pause before it.
+const MAX_SPIN: Duration = Duration::from_millis(1);
 /// The longest sleep.
 const MAX_SLEEP: Duration = Duration::from_millis(100);
 
-/// Steps `san` until `stop` is set, on the calling thread, which its owner may have pinned to a core. Spins while
-/// there is traffic and sleeps on the port otherwise. Wake `waker` after setting `stop`.
+/// Steps `san` until `stop` is set, on the calling thread, which its owner may have pinned to a core. Wake
+/// `waker` after setting `stop`.
+///
+/// Without work it spins for a while and then sleeps on the port. The while grows as long as sleeps turn out to
+/// be shorter than [`MAX_SPIN`], so that an initiator with one command out does not find its target asleep.
 ///
 /// # Errors
 /// When the port's interface is gone.
 pub fn run<P: Port>(san: &mut San<P>, stop: &AtomicBool, waker: &Waker) -> io::Result<()> {
     let origin = std::time::Instant::now();
     let clock = || Instant::from_nanos(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    let mut idle = 0;
+    let mut spin = MIN_SPIN;
+    let mut last_work = clock();
     while !stop.load(Ordering::Relaxed) {
         let now = clock();
         if san.step(now) {
-            idle = 0;
-        } else if idle < IDLE_STEPS {
-            idle += 1;
+            last_work = now;
+        } else if now.since(last_work) < spin {
             std::hint::spin_loop();
         } else {
             let due = san.poll_timeout().map_or(MAX_SLEEP, |due| due.since(now).min(MAX_SLEEP));
             san.port_mut().wait(waker, due)?;
-            idle = 0;
+            last_work = clock();
+            let was_short = last_work.since(now) < MAX_SPIN;
+            spin = if was_short { (spin * 2).min(MAX_SPIN) } else { (spin / 2).max(MIN_SPIN) };
         }
     }
     Ok(())

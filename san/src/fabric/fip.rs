@@ -130,7 +130,7 @@ impl Fabric {
             return Err(LsRjt::new(Reason::UNABLE, Explanation::NO_RESOURCES));
         };
         let fc_id = self.logins.fc_id(id);
-        let mac = MacAddr::fabric_provided(self.config.fc_map, fc_id);
+        let mac = MacAddr::fabric_provided(self.config.fc_map.0, fc_id);
         let port = Sender {
             login: id,
             fc_id,

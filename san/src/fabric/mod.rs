@@ -14,7 +14,7 @@ use crate::egress::{Egress, Link};
 use fc::time::{Duration, Instant};
 use fc::wire::els::Login as LoginParameters;
 use fc::wire::fip::{
-    Descriptor, Fabric as FabricDescriptor, FcMap, FipFrame, FkaAdvPeriod, Flags, Operation, VxPort,
+    Descriptor, Fabric as FabricDescriptor, FipFrame, FkaAdvPeriod, Flags, Operation, VxPort,
 };
 use fc::wire::{FcId, MacAddr};
 use logins::{Login, Logins};
@@ -167,8 +167,7 @@ impl Fabric {
 
     /// An advertisement with these flags besides the usual ones.
     fn advertisement(&self, flags: Flags) -> FipFrame {
-        let fabric =
-            FabricDescriptor { vf_id: 0, fc_map: FcMap(self.config.fc_map), name: self.config.fabric_name };
+        let fabric = FabricDescriptor { vf_id: 0, fc_map: self.config.fc_map, name: self.config.fabric_name };
         let period = FkaAdvPeriod {
             no_keep_alives: !self.config.keep_alives,
             period_ms: self.config.fka_adv_period_ms,
