@@ -6,7 +6,7 @@
 pub struct Counters {
     /// Frames received.
     pub received_frames: u64,
-    /// Frames sent, forwarded ones among them.
+    /// Frames sent, those forwarded and those lost to order among them.
     pub sent_frames: u64,
     /// FC frames sent on from one VN_Port to another.
     pub forwarded_frames: u64,

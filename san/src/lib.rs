@@ -22,6 +22,7 @@ mod context;
 mod counters;
 mod egress;
 mod fabric;
+mod faults;
 mod san;
 mod scsi;
 mod target;
@@ -31,4 +32,5 @@ pub mod thread;
 
 pub use config::{ConfigError, FcfConfig, LunConfig, MAX_LUNS, MAX_TARGETS, SanConfig, TargetConfig};
 pub use counters::Counters;
+pub use faults::Fault;
 pub use san::{San, Stats};

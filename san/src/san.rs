@@ -5,6 +5,7 @@ use crate::context::{Context, Incoming};
 use crate::counters::{Counters, Drop};
 use crate::egress::Egress;
 use crate::fabric::{Destination, Fabric};
+use crate::faults::Fault;
 use crate::target::Targets;
 use datapath::port::{Frame, Port};
 use fc::time::Instant;
@@ -106,6 +107,11 @@ impl<P: Port> San<P> {
     pub fn restart(&mut self, now: Instant) {
         let Self { fabric, egress, counters, .. } = self;
         fabric.restart(&mut Context { now, out: egress, counters });
+    }
+
+    /// The next `count` occasions for this fault have it; the last order of a kind counts, 0 calls it off.
+    pub fn inject(&mut self, fault: Fault, count: u32) {
+        self.targets.faults.order(fault, count);
     }
 
     /// What it has done and how it stands.

@@ -33,6 +33,9 @@ impl Targets {
             return Err(Drop::NotLoggedIn);
         }
         let cmnd = FcpCmnd::parse(frame.payload)?;
+        if self.faults.commands.take() {
+            return Ok(());
+        }
         cx.counters.commands += 1;
         let Some((slot, exchange)) = self.exchanges.allocate() else {
             cx.counters.failed_commands += 1;
@@ -59,6 +62,10 @@ impl Targets {
             Ok(()) if cmnd.fixed.task_management != TaskManagement::NONE => {
                 let code = self.manage_tasks(slot, cmnd.fixed.task_management, cx.counters);
                 State::SendRsp(Response::Info(code))
+            }
+            Ok(()) if let Some((status, sense)) = self.faults.take_refusal() => {
+                self.exchanges.get_mut(slot).residual = -i64::from(cmnd.data_len);
+                refused(Refusal { status, sense })
             }
             Ok(()) => self.start(slot, cmnd.fixed.flags & (RDDATA | WRDATA)),
         };

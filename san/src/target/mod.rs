@@ -14,6 +14,7 @@ use crate::config::{ConfigError, LunConfig, SanConfig, TargetConfig};
 use crate::context::{Context, Incoming};
 use crate::counters::{Counters, Drop};
 use crate::fabric::{LoginId, MAX_LOGINS, target_fc_id};
+use crate::faults::Faults;
 use crate::scsi::{Attentions, Effects, Nexus, PortIdentity, Unit};
 use exchange::{Exchange, Exchanges, Slot, State};
 use fc::time::{Duration, Instant};
@@ -38,6 +39,7 @@ pub(crate) struct Targets {
     next_ox_id: u16,
     /// One frame's bytes from a file.
     scratch: Vec<u8>,
+    pub(crate) faults: Faults,
 }
 
 /// One target port.
@@ -89,6 +91,7 @@ impl Targets {
             r_a_tov: Duration::from_millis(config.r_a_tov_ms.into()),
             next_ox_id: 0,
             scratch: vec![0; config.max_payload_len.into()],
+            faults: Faults::default(),
         })
     }
 

@@ -6,6 +6,7 @@ use crate::counters::Counters;
 use crate::egress::Link;
 use datapath::port::{Frame, Port};
 use fc::wire::MacAddr;
+use fc::wire::fcoe::EPILOGUE_LEN;
 use fc::wire::fcp::{FcpRsp, FcpXferRdy, rsp_flags};
 use fc::wire::header::{FCtl, FcHeader, FcType, RCtl};
 use fc::wire::scsi::{AdditionalSense, Sense, SenseKey, Status, sense};
@@ -87,7 +88,11 @@ impl Targets {
                 };
                 let header = self.header(slot, RCtl::DATA_DESCRIPTOR, F_CTL_XFER_RDY);
                 let exchange = self.exchanges.get_mut(slot);
-                send(port, frame, link, exchange.destination, &header, iu.as_bytes());
+                if self.faults.xfer_rdys.take() {
+                    port.release(frame);
+                } else {
+                    send(port, frame, link, exchange.destination, &header, iu.as_bytes());
+                }
                 exchange.seq_id = exchange.seq_id.wrapping_add(1);
                 self.exchanges.park_first(State::Receiving(writing));
                 Progress::Done
@@ -100,7 +105,11 @@ impl Targets {
                     counters.failed_commands += 1;
                 }
                 let header = self.header(slot, RCtl::STATUS, F_CTL_RSP);
-                send(port, frame, link, exchange.destination, &header, &iu[..len]);
+                if self.faults.responses.take() {
+                    port.release(frame);
+                } else {
+                    send(port, frame, link, exchange.destination, &header, &iu[..len]);
+                }
                 self.exchanges.end_first();
                 Progress::Done
             }
@@ -141,7 +150,13 @@ impl Targets {
             counters.sent_frames -= 1;
             return self.fail_read(slot, sent);
         };
-        send(port, frame, link, exchange.destination, &header, payload);
+        if self.faults.data.take() {
+            port.release(frame);
+        } else if self.faults.damaged_data.take() {
+            send_damaged(port, frame, link, exchange.destination, &header, payload);
+        } else {
+            send(port, frame, link, exchange.destination, &header, payload);
+        }
         counters.read_bytes += u64::from(payload_len);
         let exchange = self.exchanges.get_mut(slot);
         if is_last {
@@ -191,6 +206,22 @@ fn send<P: Port>(
     payload: &[u8],
 ) {
     let len = link.emit(port.buffer(&mut frame), destination, header, payload);
+    port.set_len(&mut frame, len);
+    port.send(frame);
+}
+
+/// The same with one bit of the CRC turned over.
+fn send_damaged<P: Port>(
+    port: &mut P,
+    mut frame: Frame,
+    link: &Link,
+    destination: MacAddr,
+    header: &FcHeader,
+    payload: &[u8],
+) {
+    let buffer = port.buffer(&mut frame);
+    let len = link.emit(buffer, destination, header, payload);
+    buffer[len - EPILOGUE_LEN] ^= 1;
     port.set_len(&mut frame, len);
     port.send(frame);
 }

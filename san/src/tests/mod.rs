@@ -2,6 +2,7 @@
 
 mod control;
 mod fabric;
+mod faults;
 mod garbage;
 mod host;
 mod io;
