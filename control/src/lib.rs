@@ -1,3 +1,16 @@
 //! The control thread: FIP, logins, discovery and the MAC map.
+//!
+//! [`Control`] is a value that joins fc's machines for one interface; [`Edge`] is everything it needs of the world.
+//! [`run`] is the loop of the control thread. [`link`] follows the interface over netlink.
 
+mod control;
+mod edge;
+mod inventory;
 pub mod link;
+mod nexus_map;
+mod scans;
+mod words;
+
+pub use control::{Config, Control};
+pub use edge::{Edge, run};
+pub use inventory::{FcfView, Inventory, LunView, TargetView, VnPortView};

@@ -88,6 +88,11 @@ impl Consumer {
         Some(completion)
     }
 
+    /// Whether [`Self::poll`] would give a completion.
+    pub fn has_completion(&self) -> bool {
+        !self.shared.completions.is_empty() || self.is_stopped() && !self.shared.commands.is_empty()
+    }
+
     /// The end of a command that no core will take any more.
     fn abandoned(&self) -> Option<Completion> {
         if !self.is_stopped() {

@@ -1,0 +1,151 @@
+//! Looks for logical units at the targets: fc's scans, each over its target's nexus.
+
+use crate::edge::Edge;
+use crate::inventory::LunView;
+use fc::lun_scan::{LunScan, ScanCommand, ScanEvent, ScanReply, ScanToken};
+use fc::messages::{Command, Completion, NexusId, Transfer};
+use fc::time::{Duration, Instant};
+use fc::wire::Wwn;
+use std::collections::{BTreeMap, VecDeque};
+
+/// When a scan's command is given up. A target that must first wake its disks takes seconds.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The scans of all targets.
+#[derive(Debug, Default)]
+pub(crate) struct Scans {
+    targets: BTreeMap<Wwn, Target>,
+    /// Whose result a command that is out brings.
+    out: BTreeMap<u64, Asked>,
+    /// Commands that the core's queue had no room for: at most a scan's few for each target.
+    refused: VecDeque<Command>,
+    next_tag: u64,
+}
+
+#[derive(Debug)]
+struct Target {
+    nexus: NexusId,
+    /// The scan that runs, and its number: results of one before are void.
+    running: Option<(u64, LunScan)>,
+    found: Vec<LunView>,
+    /// What the last whole scan found.
+    luns: Vec<LunView>,
+    is_done: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    target: Wwn,
+    scan: u64,
+    token: ScanToken,
+}
+
+impl Scans {
+    /// Looks at a target's logical units, from the beginning.
+    pub(crate) fn start(&mut self, now: Instant, target: Wwn, nexus: NexusId) {
+        let scan = (self.tag(), LunScan::new(now));
+        let luns = self.targets.remove(&target).map_or_else(Vec::new, |old| old.luns);
+        let running = Some(scan);
+        self.targets.insert(target, Target { nexus, running, found: Vec::new(), luns, is_done: false });
+    }
+
+    /// The target is gone. What was found is remembered.
+    pub(crate) fn stop(&mut self, target: Wwn) {
+        if let Some(target) = self.targets.get_mut(&target) {
+            target.running = None;
+            target.is_done = false;
+        }
+    }
+
+    /// Submits what the scans want to know now.
+    pub(crate) fn submit(&mut self, now: Instant, edge: &mut impl Edge) {
+        while let Some(command) = self.refused.pop_front() {
+            if let Err(command) = edge.submit(command) {
+                self.refused.push_front(command);
+                return;
+            }
+        }
+        let mut wanted = Vec::new();
+        for (&target, entry) in &mut self.targets {
+            let Some((scan, machine)) = &mut entry.running else { continue };
+            while let Some(command) = machine.poll_command(now) {
+                wanted.push((target, *scan, entry.nexus, command));
+            }
+        }
+        for (target, scan, nexus, command) in wanted {
+            let tag = self.tag();
+            self.out.insert(tag, Asked { target, scan, token: command.token });
+            if let Err(command) = edge.submit(to_command(tag, nexus, &command)) {
+                self.refused.push_back(command);
+            }
+        }
+    }
+
+    /// Takes the result of a command.
+    pub(crate) fn handle_completion(&mut self, now: Instant, completion: Completion) {
+        let asked = self.out.remove(&completion.tag).expect("a completion has its command");
+        let Some(target) = self.targets.get_mut(&asked.target) else { return };
+        let Some((_, machine)) = target.running.as_mut().filter(|(scan, _)| *scan == asked.scan) else {
+            return;
+        };
+        let buffer = completion.transfer.into_buffer().unwrap_or_default();
+        let reply = completion.result.map(|ended| ScanReply {
+            status: ended.status,
+            sense: ended.sense,
+            data: &buffer[..buffer.len().min(ended.transferred as usize)],
+        });
+        machine.handle_result(now, asked.token, reply);
+        while let Some(event) = machine.poll_event() {
+            match event {
+                ScanEvent::Found(unit) => target.found.push(LunView { lun: unit.lun, unit: Ok(*unit) }),
+                ScanEvent::Failed { lun, error } => {
+                    tracing::warn!(target_port = %asked.target, %lun, %error, "logical unit left out");
+                    target.found.push(LunView { lun, unit: Err(error.to_string()) });
+                }
+                ScanEvent::ListFailed(error) => {
+                    tracing::warn!(target_port = %asked.target, %error, "the target's logical units are not known");
+                }
+                ScanEvent::Done { left_out } => {
+                    if left_out > 0 {
+                        tracing::warn!(target_port = %asked.target, left_out, "more logical units than are looked at");
+                    }
+                    target.found.sort_by_key(|view| view.lun);
+                    target.luns = std::mem::take(&mut target.found);
+                    target.is_done = true;
+                }
+            }
+        }
+        if target.is_done {
+            target.running = None;
+        }
+    }
+
+    /// When [`Self::submit`] may have something next.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let running = self.targets.values().filter_map(|target| target.running.as_ref());
+        running.filter_map(|(_, machine)| machine.poll_timeout()).min()
+    }
+
+    /// Whether the target's logical units have all been looked at since its last login.
+    pub(crate) fn is_done(&self, target: Wwn) -> bool {
+        self.targets.get(&target).is_some_and(|target| target.is_done)
+    }
+
+    /// The target's logical units by the last whole scan.
+    pub(crate) fn luns(&self, target: Wwn) -> Vec<LunView> {
+        self.targets.get(&target).map_or_else(Vec::new, |target| target.luns.clone())
+    }
+
+    fn tag(&mut self) -> u64 {
+        self.next_tag += 1;
+        self.next_tag
+    }
+}
+
+fn to_command(tag: u64, nexus: NexusId, command: &ScanCommand) -> Command {
+    let transfer = match command.read_len {
+        0 => Transfer::None,
+        len => Transfer::Read(vec![0; len].into()),
+    };
+    Command { tag, nexus, lun: command.lun, cdb: command.cdb, transfer, timeout: COMMAND_TIMEOUT }
+}
