@@ -1,1 +1,170 @@
-//! The library that programs use.
+//! The library that programs use: an FCoE initiator over one interface, and the disks that it finds.
+//!
+//! [`Initiator::start`] opens the interface and starts two threads: a poll core that moves the data, and control,
+//! which logs in and looks for disks. A [`Disk`] has blocking calls, and a [`DiskQueue`] for more than one request
+//! at a time.
+//!
+//! ```no_run
+//! use initiator::{Config, Initiator, Request};
+//! use std::time::Duration;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let initiator = Initiator::start(Config::new("eth0"))?;
+//!     let disks = initiator.wait_for_disks(Duration::from_secs(10));
+//!     let disk = disks.first().ok_or("no disk: `initiator.inventory()` tells what was found")?;
+//!     println!("{}: {} blocks of {} bytes", disk.info().product, disk.info().blocks, disk.info().block_len);
+//!
+//!     // Blocking calls take plain slices.
+//!     let mut first = vec![0; disk.info().block_len as usize];
+//!     disk.read_at(0, &mut first)?;
+//!
+//!     // A queue owns its buffers while requests are out.
+//!     let mut queue = disk.queue(32)?;
+//!     for i in 0..32 {
+//!         let buffer = vec![0; disk.info().block_len as usize].into_boxed_slice();
+//!         queue.submit(i, Request::Read { lba: i, buffer }).map_err(|refused| refused.reason)?;
+//!     }
+//!     queue.kick();
+//!     while queue.outstanding() > 0 {
+//!         queue.wait(Duration::from_secs(1))?;
+//!         while let Some(done) = queue.poll() {
+//!             done.result?;
+//!         }
+//!     }
+//!     initiator.stop();
+//!     Ok(())
+//! }
+//! ```
+
+mod config;
+mod disk;
+mod edge;
+mod error;
+mod published;
+mod queue;
+mod start;
+
+pub use config::Config;
+pub use control::{FcfView, Inventory, LunView, TargetView, VnPortView};
+pub use datapath::core::{CoreReport, Counters, DropReason, Task, TaskState};
+pub use disk::{Disk, DiskInfo};
+pub use error::{DiskError, StartError};
+pub use fc::fip::{Preferred, VlanChoice};
+pub use queue::{DiskQueue, Done, Refused, Request};
+
+use datapath::core::thread::{CoreStopped, CoreThread};
+use datapath::port::Waker;
+use published::Published;
+use start::CorePort;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The least MTU that a full FCoE frame needs (FC-BB-5, 7.8).
+pub const MIN_MTU: u32 = fc::wire::fcoe::MAX_LEN as u32;
+
+/// A running initiator. Dropping it is the same as [`Self::stop`].
+pub struct Initiator {
+    inventory: Arc<Published<Inventory>>,
+    control_waker: Arc<Waker>,
+    stop_control: Arc<AtomicBool>,
+    /// Control gives back what holds the interface: that must outlive the core's port.
+    control: Option<JoinHandle<edge::ThreadEdge>>,
+    core: Option<CoreThread<CorePort>>,
+}
+
+impl Initiator {
+    /// Opens the interface and starts to log in; returns before that is done.
+    ///
+    /// # Errors
+    /// [`StartError`], with what to do. Nothing stays behind.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        start::start(&config)
+    }
+
+    /// What has been found so far.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        self.inventory.get()
+    }
+
+    /// What has been found when `wanted` likes it for the first time, or when `timeout` has passed.
+    pub fn wait_for(&self, timeout: Duration, wanted: impl FnMut(&Inventory) -> bool) -> Arc<Inventory> {
+        self.inventory.wait(timeout, wanted)
+    }
+
+    /// The disks, once the logical units of every target that is there have been looked at, or what there is of them
+    /// when `timeout` has passed.
+    pub fn wait_for_disks(&self, timeout: Duration) -> Vec<Disk> {
+        let is_settled = |inventory: &Inventory| {
+            let mut ready = inventory.targets.iter().filter(|target| target.ready).peekable();
+            ready.peek().is_some() && ready.all(|target| target.scanned)
+        };
+        self.disks_of(&self.inventory.wait(timeout, is_settled))
+    }
+
+    /// The disks found so far, in the order of their targets' WWPNs and their LUNs.
+    pub fn disks(&self) -> Vec<Disk> {
+        self.disks_of(&self.inventory.get())
+    }
+
+    /// Runs `task` on the poll core's own thread, between two rounds of frames: for a consumer that wants no other
+    /// thread to be woken. It must not wait for anything.
+    pub fn run_on_core(&self, task: Box<dyn Task>) {
+        self.core().handle().attach_task(task);
+    }
+
+    /// What the poll core has counted.
+    ///
+    /// # Errors
+    /// [`CoreStopped`] when the core has: its interface is gone.
+    pub fn report(&self) -> Result<CoreReport, CoreStopped> {
+        self.core().handle().report()
+    }
+
+    /// Whether the poll core still runs; it ends when its interface goes.
+    pub fn is_running(&self) -> bool {
+        self.core().is_running()
+    }
+
+    /// Logs out, ends every request, and leaves the interface as it was.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn core(&self) -> &CoreThread<CorePort> {
+        self.core.as_ref().expect("there until it is dropped")
+    }
+
+    fn disks_of(&self, inventory: &Inventory) -> Vec<Disk> {
+        let handle = self.core().handle();
+        let units =
+            inventory.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun)));
+        units
+            .filter_map(|(target, view)| {
+                let unit = view.unit.as_ref().ok().filter(|unit| unit.is_disk())?;
+                let info = DiskInfo::new(target.port_name, unit)?;
+                Some(Disk::new(info, target.nexus, handle.clone()))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Initiator {
+    fn drop(&mut self) {
+        self.stop_control.store(true, Ordering::Release);
+        self.control_waker.wake();
+        let edge = self.control.take().map(JoinHandle::join);
+        if let Some(core) = self.core.take()
+            && let Err(error) = core.stop()
+        {
+            tracing::warn!(%error, "the interface stopped working before the initiator did");
+        }
+        // Last: the XDP program goes when nobody's frames depend on it any more.
+        if let Some(Err(panic)) = edge
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}

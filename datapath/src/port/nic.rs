@@ -2,11 +2,13 @@
 
 use super::af_packet::{AfPacketConfig, AfPacketPort};
 use super::af_xdp::{AfXdpConfig, AfXdpPort};
+use super::capture::Capture;
 use super::xdp::{AttachMode, MacMap, XdpError, XdpProgram};
 use super::{Frame, FrameAccount, MacFilter, Port, PortCounters, PortError, PortInfo, Waker};
 use fc::wire::MacAddr;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -120,6 +122,18 @@ pub enum NicPort {
     AfXdp(AfXdpPort),
     /// Over a packet socket.
     AfPacket(AfPacketPort),
+    /// Either of them, recorded.
+    Captured(Box<Capture<NicPort>>),
+}
+
+impl NicPort {
+    /// The port, with every frame that it moves recorded to a new pcapng file: tcpdump sees nothing of AF_XDP.
+    ///
+    /// # Errors
+    /// When the file can't be created.
+    pub fn captured(self, path: &Path) -> io::Result<Self> {
+        Ok(Self::Captured(Box::new(Capture::new(self, path)?)))
+    }
 }
 
 /// Calls the method of whichever port it is.
@@ -128,6 +142,7 @@ macro_rules! either {
         match $self {
             NicPort::AfXdp($port) => $call,
             NicPort::AfPacket($port) => $call,
+            NicPort::Captured($port) => $call,
         }
     };
 }

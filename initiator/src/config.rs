@@ -1,0 +1,50 @@
+//! What a program decides about its initiator.
+
+use datapath::core::thread::PollMode;
+use datapath::port::nic::NicKind;
+use fc::fip::{Preferred, VlanChoice};
+use fc::wire::Wwn;
+use std::path::PathBuf;
+
+/// An initiator over one queue of an interface.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The interface, a name in the calling thread's network namespace.
+    pub interface: String,
+    /// Its queue, counted from 0. FCoE comes by queue 0 unless flow rules say otherwise.
+    pub queue: u32,
+    /// How the interface is reached.
+    pub kind: NicKind,
+    /// The CPU that the poll core is pinned to; none leaves that to the scheduler.
+    pub cpu: Option<usize>,
+    /// How the poll core waits.
+    pub poll_mode: PollMode,
+    /// Which VLAN to use.
+    pub vlan: VlanChoice,
+    /// The FCF that goes before all others.
+    pub preferred_fcf: Option<Preferred>,
+    /// The VN_Port's WWPN; none makes it `20:00:` and the interface's MAC address.
+    pub port_name: Option<Wwn>,
+    /// The node's WWNN; none makes it `10:00:` and the interface's MAC address.
+    pub node_name: Option<Wwn>,
+    /// A file for all frames that the core moves, in pcapng.
+    pub capture: Option<PathBuf>,
+}
+
+impl Config {
+    /// The usual choice for an interface: AF_XDP, an adaptive core, VLAN discovery, names by its MAC address.
+    pub fn new(interface: impl Into<String>) -> Self {
+        Self {
+            interface: interface.into(),
+            queue: 0,
+            kind: NicKind::default(),
+            cpu: None,
+            poll_mode: PollMode::default(),
+            vlan: VlanChoice::Discover,
+            preferred_fcf: None,
+            port_name: None,
+            node_name: None,
+            capture: None,
+        }
+    }
+}
