@@ -78,7 +78,7 @@ impl AdditionalSense {
         Self { asc, ascq }
     }
 
-    /// The standard's words for it, in lower case; `None` for a code that isn't in [`NAMES`].
+    /// The standard's words for it, in lower case; `None` for a code that isn't known here.
     pub fn name(self) -> Option<&'static str> {
         let at = NAMES.binary_search_by_key(&(self.asc, self.ascq), |&(asc, ascq, _)| (asc, ascq)).ok()?;
         Some(NAMES[at].2)
