@@ -1,0 +1,238 @@
+//! The library against the SAN in a box, over real rings on a veth pair.
+
+use datapath::port::Waker;
+use datapath::port::nic::{Nic, NicKind};
+use fc::wire::MacAddr;
+use initiator::{Config, Disk, DiskError, DropReason, Initiator, Request, StartError};
+use san::{San, SanConfig};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tests::{have_root, in_network_namespace, ip, veth_pair};
+
+const OURS: &str = "xfcoe0";
+const SANS: &str = "san0";
+const MTU: u32 = 2500;
+const LOGIN: Duration = Duration::from_secs(15);
+
+/// A SAN on an interface of this network namespace, until it is dropped.
+struct RunningSan {
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RunningSan {
+    fn start(config: &SanConfig) -> Self {
+        let (stop, waker) = (Arc::new(AtomicBool::new(false)), Arc::new(Waker::new().unwrap()));
+        let (nic, port) = Nic::open(SANS, 0, NicKind::AfXdp, &[MacAddr::ALL_FCF]).unwrap();
+        nic.macs().add(config.fcf.mac).unwrap();
+        let mut san = San::new(port, config).unwrap();
+        let (its_stop, its_waker) = (Arc::clone(&stop), Arc::clone(&waker));
+        let thread = std::thread::spawn(move || {
+            san::thread::run(&mut san, &its_stop, &its_waker).unwrap();
+            drop((san, nic));
+        });
+        Self { stop, waker, thread: Some(thread) }
+    }
+}
+
+impl Drop for RunningSan {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.waker.wake();
+        let ended = self.thread.take().expect("joined once").join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let byte = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..len).map(byte).collect()
+}
+
+fn only_disk(initiator: &Initiator) -> Disk {
+    let disks = initiator.wait_for_disks(LOGIN);
+    let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
+    disk.clone()
+}
+
+/// Blocking calls of many lengths, then a queue with many requests out.
+fn move_data(disk: &Disk) {
+    let info = disk.info();
+    assert_eq!((info.block_len, info.blocks), (512, 256 << 11));
+    for (lba, blocks) in [(0, 1), (3, 8), (1000, 129), (4096, 2048), (info.blocks - 7, 7)] {
+        let data = noise(blocks * 512, lba + 1);
+        disk.write_at(lba, &data).unwrap();
+        let mut back = vec![0; data.len()];
+        disk.read_at(lba, &mut back).unwrap();
+        assert!(data == back, "{blocks} blocks at {lba} came back otherwise");
+    }
+    disk.flush().unwrap();
+
+    let mut queue = disk.queue(32).unwrap();
+    let block = |i: u64| noise(4096, i + 77).into_boxed_slice();
+    for (write, count) in [(true, 500), (false, 500)] {
+        let (mut next, mut ended) = (0, 0);
+        while ended < count {
+            while next < count && queue.outstanding() < 32 {
+                let lba = next * 8;
+                let request = if write {
+                    Request::Write { lba, buffer: block(next) }
+                } else {
+                    Request::Read { lba, buffer: vec![0; 4096].into() }
+                };
+                queue.submit(next, request).unwrap();
+                next += 1;
+            }
+            queue.kick();
+            queue.wait(Duration::from_secs(1)).unwrap();
+            while let Some(done) = queue.poll() {
+                done.result.unwrap();
+                assert!(write || done.buffer.unwrap() == block(done.tag), "block {}", done.tag);
+                ended += 1;
+            }
+        }
+    }
+
+    disk.discard(0, 8).unwrap();
+    let mut back = vec![1; 4096];
+    disk.read_at(0, &mut back).unwrap();
+    assert!(back.iter().all(|&byte| byte == 0), "discarded blocks of this SAN read as zero");
+}
+
+#[test]
+fn data_moves_by_every_kind_of_port() {
+    if !have_root() {
+        return;
+    }
+    for (kind, vlan) in [(NicKind::AfXdp, None), (NicKind::AfXdp, Some(100)), (NicKind::AfPacket, None)] {
+        in_network_namespace(|| {
+            veth_pair(OURS, SANS, MTU);
+            let mut config = SanConfig::default();
+            config.fcf.vlan = vlan;
+            let _san = RunningSan::start(&config);
+            let initiator = Initiator::start(Config { kind, ..Config::new(OURS) }).unwrap();
+            let disk = only_disk(&initiator);
+            assert_eq!(initiator.inventory().vlan, vlan);
+            move_data(&disk);
+            let report = initiator.report().unwrap();
+            assert_eq!(report.counters.dropped(DropReason::Crc), 0);
+            assert_eq!(report.open_exchanges, 0, "{kind:?}");
+            initiator.stop();
+            let link = ip(&["-details", "link", "show", OURS]);
+            assert!(!link.contains("xdp"), "an XDP program was left: {link}");
+            assert!(matches!(disk.flush(), Err(DiskError::Transport(_))), "nobody serves it any more");
+        });
+    }
+}
+
+#[test]
+fn requests_that_do_not_fit_are_refused_before_they_leave() {
+    if !have_root() {
+        return;
+    }
+    in_network_namespace(|| {
+        veth_pair(OURS, SANS, MTU);
+        let _san = RunningSan::start(&SanConfig::default());
+        let initiator = Initiator::start(Config::new(OURS)).unwrap();
+        let disk = only_disk(&initiator);
+        let blocks = disk.info().blocks;
+        let commands = initiator.report().unwrap().counters.commands;
+        for (lba, len) in [(blocks, 512), (blocks - 1, 1024), (u64::MAX, 512)] {
+            let error = disk.read_at(lba, &mut vec![0; len]).unwrap_err();
+            assert!(matches!(error, DiskError::OutOfRange { .. }), "{error}");
+            let error = disk.write_at(lba, &vec![0; len]).unwrap_err();
+            assert!(matches!(error, DiskError::OutOfRange { .. }), "{error}");
+        }
+        assert!(matches!(disk.read_at(0, &mut [0; 100]), Err(DiskError::Unaligned { .. })));
+        let mut queue = disk.queue(1).unwrap();
+        let read = || Request::Read { lba: 0, buffer: vec![0; 512].into() };
+        let too_long = Request::Read { lba: 0, buffer: vec![0; 32 << 20].into() };
+        assert!(matches!(queue.submit(0, too_long).unwrap_err().reason, DiskError::TooLong { .. }));
+        queue.submit(0, read()).unwrap();
+        assert!(matches!(queue.submit(1, read()).unwrap_err().reason, DiskError::QueueFull));
+        queue.kick();
+        while queue.outstanding() > 0 {
+            queue.wait(Duration::from_secs(1)).unwrap();
+            queue.poll();
+        }
+        assert_eq!(initiator.report().unwrap().counters.commands, commands + 1);
+    });
+}
+
+#[test]
+fn what_can_not_start_says_why_and_leaves_nothing() {
+    if !have_root() {
+        return;
+    }
+    in_network_namespace(|| {
+        let error = Initiator::start(Config::new("nowhere0")).err().unwrap();
+        assert!(error.to_string().contains("nowhere0"), "{error}");
+        veth_pair(OURS, SANS, 1500);
+        let error = Initiator::start(Config::new(OURS)).err().unwrap();
+        assert!(matches!(error, StartError::MtuTooSmall { mtu: 1500, .. }), "{error}");
+        for end in [OURS, SANS] {
+            ip(&["link", "set", end, "mtu", "2500"]);
+        }
+        let first = Initiator::start(Config::new(OURS)).unwrap();
+        let error = Initiator::start(Config::new(OURS)).err().unwrap();
+        assert!(matches!(error, StartError::Nic(_)), "{error}");
+        // Nobody answers: no disks, and a stop that doesn't hang.
+        assert!(first.wait_for_disks(Duration::from_millis(300)).is_empty());
+        assert!(first.inventory().fcfs.is_empty() && first.is_running());
+        first.stop();
+        drop(Initiator::start(Config::new(OURS)).unwrap());
+    });
+}
+
+#[test]
+fn ping_works_beside_it() {
+    if !have_root() {
+        return;
+    }
+    in_network_namespace(|| {
+        veth_pair(OURS, SANS, MTU);
+        ip(&["address", "add", "192.0.2.1/24", "dev", OURS]);
+        // The other host is a thread, which holds its namespace until it has been told to end.
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let host = std::thread::spawn(move || {
+            in_network_namespace(move || {
+                let tid = nix::unistd::gettid();
+                ready.send(format!("/proc/{}/task/{tid}/ns/net", std::process::id())).unwrap();
+                while Command::new("ip")
+                    .args(["link", "show", SANS])
+                    .output()
+                    .is_ok_and(|out| !out.status.success())
+                {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                ip(&["link", "set", SANS, "up"]);
+                ip(&["address", "add", "192.0.2.2/24", "dev", SANS]);
+                let san = RunningSan::start(&SanConfig::default());
+                let _ = is_done.recv();
+                drop(san);
+            });
+        });
+        ip(&["link", "set", SANS, "netns", &is_ready.recv().unwrap()]);
+        let initiator = Initiator::start(Config::new(OURS)).unwrap();
+        let disk = only_disk(&initiator);
+        let ping =
+            Command::new("ping").args(["-c", "5", "-i", "0.2", "-W", "2", "192.0.2.2"]).output().unwrap();
+        let text = String::from_utf8_lossy(&ping.stdout);
+        assert!(ping.status.success() && text.contains(" 0% packet loss"), "{text}");
+        disk.read_at(0, &mut [0; 4096]).unwrap();
+        initiator.stop();
+        drop(done);
+        host.join().unwrap();
+    });
+}
