@@ -68,7 +68,7 @@ pub struct FcfConfig {
     /// Whether ENodes and VN_Ports must send keep-alives; without, advertisements carry the D bit.
     pub keep_alives: bool,
     /// The VLAN of the fabric, 1..=4094: VLAN requests are answered with it and all else is tagged with it.
-    /// Without one everything is untagged.
+    /// Without one everything is untagged, and the answer is VLAN 0.
     pub vlan: Option<u16>,
     /// The domain of its FC_IDs, 1..=239.
     pub domain: u8,

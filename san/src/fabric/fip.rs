@@ -43,7 +43,8 @@ impl Fabric {
         id == self.config.vlan.unwrap_or(0)
     }
 
-    /// VLAN discovery (FC-BB-5, 7.9.2): the answer goes back on the VLAN of the request.
+    /// VLAN discovery (FC-BB-5, 7.9.2): the answer goes back on the VLAN of the request. A fabric without a VLAN
+    /// says 0, so that nobody waits for an answer that never comes.
     fn notify_vlan(
         &self,
         cx: &mut Context<'_>,
@@ -51,8 +52,8 @@ impl Fabric {
         frame: &FipFrame,
     ) -> Result<(), Drop> {
         let mac = frame.mac()?;
-        let Some(vlan) = self.config.vlan else { return Err(Drop::Unexpected) };
-        let descriptors = vec![Descriptor::Mac(self.config.mac), Descriptor::Vlan(vlan)];
+        let vlan = Descriptor::Vlan(self.config.vlan.unwrap_or(0));
+        let descriptors = vec![Descriptor::Mac(self.config.mac), vlan];
         let notification = FipFrame::new(Operation::VLAN_NOTIFICATION, Flags::NONE, descriptors);
         cx.out.fip_tagged(mac, &notification, ethernet.vlan);
         Ok(())

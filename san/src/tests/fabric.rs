@@ -263,8 +263,9 @@ fn a_vlan_is_told_and_used() {
     assert_eq!(net.san.stats().counters.dropped_vlan, 3);
 
     let mut untagged = Net::new(&Net::small());
-    untagged.push_fip(ENODE, MacAddr::ALL_FCF, &request);
-    assert!(untagged.run().is_empty(), "without a VLAN there is nothing to tell");
+    assert!(untagged.wire.push(&request.to_ethernet(MacAddr::ALL_FCF, ENODE, None)));
+    let frames = fip(untagged.run(), Operation::VLAN_NOTIFICATION);
+    assert_eq!(frames[0].1.vlans().collect::<Vec<_>>(), [0], "none");
 }
 
 #[test]
