@@ -21,6 +21,7 @@ pub(crate) const fn gone(reason: GoneReason) -> &'static str {
         GoneReason::ProcessLoggedOut => "it ended its process login",
         GoneReason::LoggedInAgain => "it logged in anew",
         GoneReason::VerificationFailed => "it has forgotten the login",
+        GoneReason::Moved => "it has moved to another N_Port_ID",
         GoneReason::FabricLoggedOut => "the login to the fabric is over",
         GoneReason::Shutdown => "logged out",
     }

@@ -92,7 +92,7 @@ impl Discovery {
         if self.changes.iter().any(|page| page.format() != RscnFormat::Port) {
             return Some(Subject::List(core::mem::take(&mut self.changes)));
         }
-        self.changes.pop().map(|page| Subject::Name(page.id))
+        if self.changes.is_empty() { None } else { Some(Subject::Name(self.changes.remove(0).id)) }
     }
 
     pub(super) const fn poll_timeout(&self) -> Option<Instant> {
@@ -151,7 +151,7 @@ impl Discovery {
             if is_new(&id, &name) {
                 changes.added.push((id, name));
             } else if affected.iter().any(|page| page.covers(id)) {
-                changes.confirmed.push(id);
+                changes.confirmed.push((id, name));
             }
         }
         changes.gone =
@@ -166,7 +166,7 @@ impl Discovery {
             return changes;
         }
         match self.ports.insert(id, name) {
-            Some(before) if before == name => changes.confirmed.push(id),
+            Some(before) if before == name => changes.confirmed.push((id, name)),
             before => {
                 changes.gone.extend(before.map(|_| id));
                 changes.added.push((id, name));

@@ -94,7 +94,7 @@ pub(crate) struct PortChanges {
     /// Ports that are there now.
     pub(crate) added: Vec<(FcId, Wwn)>,
     /// Ports that are still there, of which a change was told.
-    pub(crate) confirmed: Vec<FcId>,
+    pub(crate) confirmed: Vec<(FcId, Wwn)>,
 }
 
 /// Why a login to the fabric is over.

@@ -301,7 +301,7 @@ fn a_list_is_held_against_the_one_before() {
     let second = changes(&mut login);
     assert_eq!(second.added, [name(0x01_0301)]);
     assert_eq!(second.gone, [FcId::from_u32(0x01_0201)]);
-    assert_eq!(second.confirmed, [FcId::from_u32(0x01_0202)]);
+    assert_eq!(second.confirmed, [name(0x01_0202)]);
 
     // Nobody is registered any more, which is told by a reject.
     let domain = rscn(RscnFormat::Domain, 0x01_0000);
@@ -322,7 +322,7 @@ fn a_single_change_is_asked_for_by_name() {
     };
     let named = |name: u64| Ok(Answer::NameServer(name.to_be_bytes().to_vec()));
     let known = FcId::from_u32(0x01_0201);
-    assert_eq!(ask(&mut login, 0x01_0201, named(0x01_0201)).confirmed, [known]);
+    assert_eq!(ask(&mut login, 0x01_0201, named(0x01_0201)).confirmed, [(known, Wwn::from_u64(0x01_0201))]);
     let renamed = ask(&mut login, 0x01_0201, named(9));
     assert_eq!((renamed.gone, renamed.added), (Vec::from([known]), Vec::from([(known, Wwn::from_u64(9))])));
     let reject = CtReject { reason: CtReason::UNABLE, explanation: CtExplanation::ID_NOT_REGISTERED };

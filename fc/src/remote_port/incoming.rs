@@ -69,7 +69,7 @@ impl RemotePort {
 
     /// FC-LS-3, 6.3.2.3: of two PLOGIs that cross, the one of the higher WWPN goes on and the other is rejected.
     fn accept_login(&mut self, login: &Login) -> ElsReply {
-        let peer = match Peer::new(&self.local, login) {
+        let peer = match Peer::new(&self.local, self.port_name, login) {
             Ok(peer) => peer,
             Err(reject) => return reject.into(),
         };
@@ -78,7 +78,6 @@ impl RemotePort {
         }
         self.orders.push_back(Order::Forget);
         self.lose(GoneReason::LoggedInAgain);
-        self.port_name = peer.port_name;
         self.log_process_in(peer);
         ElsReply::Login(self.local.login())
     }

@@ -43,6 +43,7 @@ const MAX_VERIFY_TIMEOUTS: u32 = 2;
 pub(crate) struct RemotePort {
     local: LocalPort,
     id: FcId,
+    /// As the name server has it, or the port's first PLOGI: a login by another name is refused.
     port_name: Wwn,
     state: State,
     backoff: Backoff,
@@ -95,6 +96,8 @@ pub enum GoneReason {
     LoggedInAgain,
     /// It refused ADISC or didn't answer it: it has forgotten the login.
     VerificationFailed,
+    /// The name server lists its WWPN at another N_Port_ID, and the login there has succeeded.
+    Moved,
     /// Our own login to the fabric is over.
     FabricLoggedOut,
     /// We logged out.
@@ -230,10 +233,7 @@ impl RemotePort {
             // Nothing is out.
             State::Waiting { .. } | State::Ready { .. } | State::NoTarget { .. } => {}
             State::LoggingIn => match reply.and_then(|reply| self.judge_login(&reply)) {
-                Ok(peer) => {
-                    self.port_name = peer.port_name;
-                    self.log_process_in(peer);
-                }
+                Ok(peer) => self.log_process_in(peer),
                 Err(_) => self.wait(now, None),
             },
             State::ProcessLogin { peer } => self.process_login_done(now, peer, reply),
@@ -253,8 +253,8 @@ impl RemotePort {
 
     fn judge_login(&self, reply: &ElsReply) -> Result<Peer, Failure> {
         match reply {
-            ElsReply::Login(login) => Peer::new(&self.local, login)
-                .map_err(|_| Failure::Unusable("the port's name or receive size is not allowed")),
+            ElsReply::Login(login) => Peer::new(&self.local, self.port_name, login)
+                .map_err(|_| Failure::Unusable("the port has another name, or a receive size not allowed")),
             _ => Err(Failure::Unusable("the reply is to another request")),
         }
     }

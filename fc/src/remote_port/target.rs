@@ -70,18 +70,19 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Checks a login's parameters (FC-LS-3, 6.3.2).
-    pub(super) fn new(local: &LocalPort, login: &Login) -> Result<Self, LsRjt> {
+    /// Checks the parameters of a login by the port of this name (FC-LS-3, 6.3.2). The name is what consumers
+    /// know the port by, so it is the fabric's word for it that counts.
+    pub(super) fn new(local: &LocalPort, port_name: Wwn, login: &Login) -> Result<Self, LsRjt> {
         let reject = |explanation| LsRjt::new(Reason::LOGICAL_ERROR, explanation);
         let payload_len = login.class_3_payload_len();
         if !is_payload_len(payload_len) {
             return Err(reject(Explanation::RECEIVE_SIZE));
         }
-        if login.port_name == local.port_name || login.port_name == Wwn::default() {
+        if login.port_name != port_name || port_name == local.port_name || port_name == Wwn::default() {
             return Err(reject(Explanation::PORT_NAME));
         }
         Ok(Self {
-            port_name: login.port_name,
+            port_name,
             node_name: login.node_name,
             max_payload_len: local.max_payload_len.min(payload_len),
             e_d_tov: local.e_d_tov.max(believable(login.common.e_d_tov(), local.e_d_tov)),

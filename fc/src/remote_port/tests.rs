@@ -156,8 +156,7 @@ impl Input {
     fn asked(self) -> Option<ElsRequest> {
         let page = ServicePage::fcp(TARGET_PARAMETERS);
         Some(match self {
-            Self::LowerPlogi => ElsRequest::Plogi(peer_login(PEER_NAME, 2112)),
-            Self::HigherPlogi => ElsRequest::Plogi(peer_login(Wwn::from_u64(u64::MAX), 2112)),
+            Self::LowerPlogi | Self::HigherPlogi => ElsRequest::Plogi(peer_login(PEER_NAME, 2112)),
             Self::Prli => ElsRequest::Prli(page.into()),
             Self::Prlo => ElsRequest::Prlo(page.into()),
             Self::Logo => ElsRequest::Logo(Logo::new(PEER, PEER_NAME)),
@@ -175,6 +174,9 @@ impl Input {
 /// The reply, if the input is a request.
 fn apply(port: &mut RemotePort, input: Input) -> Option<&'static str> {
     let now = Instant::ZERO;
+    if input == Input::HigherPlogi {
+        port.local.port_name = Wwn::from_u64(1);
+    }
     if let Some(request) = input.asked() {
         return Some(match port.handle_request(now, &request) {
             ElsReply::Reject(LsRjt::LOGIN_REQUIRED) => "login required",
@@ -274,10 +276,22 @@ fn logins_that_cannot_work_are_refused() {
         let ElsReply::Reject(reject) = reply else { panic!("{reply:?}") };
         assert_eq!(reject.explanation, explanation);
         assert!(port.is_idle());
-        let mut port = port_after(0);
+        let mut port = RemotePort::new(local(), PEER, name);
         port.handle_outcome(Instant::ZERO, accepted(ElsReply::Login(peer_login(name, receive_len))));
         assert_eq!(state(&port), "Waiting");
     }
+}
+
+#[test]
+fn a_login_by_another_name_than_the_fabric_s_is_refused() {
+    let other = peer_login(Wwn::from_u64(0x2000_0000_0000_0006), 2112);
+    let mut port = port_after(0);
+    port.handle_outcome(Instant::ZERO, accepted(ElsReply::Login(other)));
+    assert_eq!(state(&port), "Waiting");
+    let mut port = port_after(3);
+    let reply = port.handle_request(Instant::ZERO, &ElsRequest::Plogi(other));
+    assert_eq!(reply, LsRjt::new(Reason::LOGICAL_ERROR, Explanation::PORT_NAME).into());
+    assert_eq!(state(&port), "Ready");
 }
 
 #[test]

@@ -73,6 +73,10 @@ impl VnPort {
     /// Makes room for a port that logs in though it isn't listed.
     fn admit(&mut self, id: FcId, login: &Login) -> Result<(), LsRjt> {
         let full = LsRjt::new(Reason::UNABLE, Explanation::NO_RESOURCES);
+        if self.ports.values().any(|entry| entry.port.port_name() == login.port_name) {
+            // A port that has moved is listed soon; until then its name is the one's that the fabric vouches for.
+            return Err(LsRjt::new(Reason::LOGICAL_ERROR, Explanation::PORT_NAME));
+        }
         let Some(session) = self.fabric.session() else { return Err(full) };
         if self.ports.values().filter(|entry| !entry.is_listed).count() >= MAX_UNLISTED_PORTS {
             self.counters.too_many_ports += 1;

@@ -255,10 +255,26 @@ impl VnPort {
             }
         }
         while let Some(event) = port.poll_event() {
-            self.events.push_back(match event {
-                PortEvent::Ready(target) => Event::TargetReady(target),
+            let event = match event {
+                PortEvent::Ready(target) => {
+                    self.displace(now, target.port_name);
+                    Event::TargetReady(target)
+                }
                 PortEvent::Lost { port_name, reason } => Event::TargetGone { id, port_name, reason },
-            });
+            };
+            self.events.push_back(event);
+        }
+    }
+
+    /// Makes room for a target that is ready at another N_Port_ID now: a WWPN is one target's only.
+    fn displace(&mut self, now: Instant, port_name: Wwn) {
+        let is_same = |entry: &Entry| entry.port.target().is_some_and(|old| old.port_name == port_name);
+        let Some(id) = self.ports.iter().find(|(_, entry)| is_same(entry)).map(|(&id, _)| id) else {
+            return;
+        };
+        if let Some(mut entry) = self.ports.remove(&id) {
+            entry.port.remove(GoneReason::Moved);
+            self.drive(now, id, &mut entry.port);
         }
     }
 
@@ -316,16 +332,26 @@ impl VnPort {
         for (id, port_name) in changes.added {
             self.add_listed(now, id, port_name);
         }
-        for id in changes.confirmed {
-            self.with_port(now, id, RemotePort::confirm);
+        for (id, port_name) in changes.confirmed {
+            if self.ports.contains_key(&id) {
+                self.with_port(now, id, RemotePort::confirm);
+            } else {
+                // It was displaced, and is back.
+                self.add_listed(now, id, port_name);
+            }
         }
     }
 
     fn add_listed(&mut self, now: Instant, id: FcId, port_name: Wwn) {
-        if let Some(entry) = self.ports.get_mut(&id) {
-            // It logged in before the list had it.
-            entry.is_listed = true;
-            return;
+        if let Some(mut entry) = self.ports.remove(&id) {
+            if entry.port.port_name() == port_name {
+                // It logged in before the list had it.
+                entry.is_listed = true;
+                self.ports.insert(id, entry);
+                return;
+            }
+            entry.port.remove(GoneReason::Unlisted);
+            self.drive(now, id, &mut entry.port);
         }
         let Some(session) = self.fabric.session() else { return };
         let local = LocalPort::new(self.fabric.identity(), session);

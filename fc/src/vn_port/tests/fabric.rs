@@ -27,6 +27,8 @@ const LIST_PIECE_LEN: usize = 48;
 pub(super) struct ScriptedFabric {
     /// The targets that are there, by N_Port_ID; each is named after it.
     pub(super) targets: Vec<FcId>,
+    /// The first one is where the second one was, and has its name.
+    pub(super) moved: Option<(FcId, FcId)>,
     /// Answers that come instead of the usual ones, by the request's name.
     pub(super) rejects: BTreeMap<&'static str, LsRjt>,
     /// Requests that get no answer, this many times, by name.
@@ -98,6 +100,13 @@ impl ScriptedFabric {
         }
     }
 
+    fn name_of(&self, id: FcId) -> Wwn {
+        match self.moved {
+            Some((new, old)) if new == id => target_name(old),
+            _ => target_name(id),
+        }
+    }
+
     fn answer_els(&self, outgoing: &Outgoing, name: &str) -> Option<Reply> {
         let frame = &outgoing.frame;
         let (s_id, d_id) = (frame.header.s_id, frame.header.d_id);
@@ -113,7 +122,7 @@ impl ScriptedFabric {
                 (granted_mac, new_id) = (Some(OUR_MAC), OUR_ID);
                 ElsReply::Login(fabric_accept())
             }
-            (None, ElsRequest::Plogi(_)) => ElsReply::Login(target_login(d_id)),
+            (None, ElsRequest::Plogi(_)) => ElsReply::Login(login_named(self.name_of(d_id))),
             (None, ElsRequest::Prli(process)) => {
                 assert_eq!(process.fcp().unwrap().parameters.get(), 0x1a2, "as Linux asks");
                 ElsReply::Process(ServicePage::fcp(0x1b2).answered(SppResponse::EXECUTED).into())
@@ -122,7 +131,7 @@ impl ScriptedFabric {
                 ElsReply::Rtv(TimeoutValues::new(Duration::from_secs(4), Duration::from_secs(2)))
             }
             (None, ElsRequest::Adisc(_)) => {
-                ElsReply::Adisc(Adisc::new(d_id, target_name(d_id), target_name(d_id)))
+                ElsReply::Adisc(Adisc::new(d_id, self.name_of(d_id), self.name_of(d_id)))
             }
             (None, ElsRequest::Rrq(ExchangeIds { originator, .. })) => {
                 assert_eq!(originator, s_id);
@@ -142,12 +151,12 @@ impl ScriptedFabric {
             NameServerRequest::GpnFt(_) => {
                 // An initiator that registered is listed itself, as the last one.
                 let own = GpnFtEntry::new(OUR_ID, Wwn::from_u64(9), true);
-                let entry = |&id: &FcId| GpnFtEntry::new(id, target_name(id), false);
+                let entry = |&id: &FcId| GpnFtEntry::new(id, self.name_of(id), false);
                 let entries: Vec<_> = self.targets.iter().map(entry).chain([own]).collect();
                 [accept.as_bytes(), entries.as_bytes()].concat()
             }
             NameServerRequest::GpnId(id) if self.targets.contains(&id) => {
-                [accept.as_bytes(), target_name(id).as_bytes()].concat()
+                [accept.as_bytes(), self.name_of(id).as_bytes()].concat()
             }
             NameServerRequest::GpnId(_) => unable(CtExplanation::ID_NOT_REGISTERED).as_bytes().to_vec(),
             NameServerRequest::RspnId(..) | NameServerRequest::RsnnNn(..) => {
@@ -181,5 +190,9 @@ pub(super) fn fabric_accept() -> Login {
 
 /// A target's PLOGI, or its LS_ACC to one.
 pub(super) fn target_login(id: FcId) -> Login {
-    Login::n_port(target_name(id), target_name(id), 2048, Duration::from_secs(2))
+    login_named(target_name(id))
+}
+
+fn login_named(name: Wwn) -> Login {
+    Login::n_port(name, name, 2048, Duration::from_secs(2))
 }

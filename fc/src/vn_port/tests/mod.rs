@@ -31,6 +31,7 @@ fn target_id(number: u32) -> FcId {
     FcId::from_u32(0x02_0000 + number)
 }
 
+#[derive(Clone)]
 struct Bench {
     port: VnPort,
     fabric: ScriptedFabric,
@@ -45,18 +46,27 @@ impl Bench {
     }
 
     fn with_login(targets: u32, login: LoginKind) -> Self {
-        let port = VnPort::new(identity(login), OxIdRange::new(7, 7));
+        Self::with_identity(targets, identity(login))
+    }
+
+    fn with_identity(targets: u32, identity: Identity) -> Self {
+        let port = VnPort::new(identity, OxIdRange::new(7, 7));
         let fabric = ScriptedFabric { targets: (0..targets).map(target_id).collect(), ..Default::default() };
         Self { port, fabric, now: Instant::ZERO, events: Vec::new() }
     }
 
     /// The same after the login.
     fn online(targets: u32) -> Self {
-        let mut bench = Self::new(targets);
+        Self::new(targets).logged_in()
+    }
+
+    fn logged_in(self) -> Self {
+        let mut bench = self;
+        let targets = bench.fabric.targets.len();
         bench.port.start(bench.now);
         bench.settle();
         assert_eq!(bench.port.phase(), Phase::Online);
-        assert_eq!(bench.port.targets().count(), targets as usize);
+        assert_eq!(bench.port.targets().count(), targets);
         bench.forget_past();
         bench
     }

@@ -34,6 +34,7 @@ enum Step {
     },
     FipReply(u16, Vec<u8>),
     TargetsAre(u32),
+    Moved(u32, u32),
 }
 
 fn any_request() -> impl Strategy<Value = ElsRequest> {
@@ -90,6 +91,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         ),
         2 => (ox_id, any_reply()).prop_map(|(ox_id, payload)| Step::FipReply(ox_id, payload)),
         1 => (0..=TARGETS).prop_map(Step::TargetsAre),
+        1 => (0..TARGETS, 0..TARGETS).prop_map(|(new, old)| Step::Moved(new, old)),
     ]
 }
 
@@ -139,6 +141,7 @@ fn act(bench: &mut Bench, step: Step) {
             frame.header.f_ctl = FCtl::REPLY;
             bench.port.handle_fip_reply(now, &frame, Some(OUR_MAC));
         }
+        Step::Moved(new, old) => bench.fabric.moved = Some((target_id(new), target_id(old))),
         Step::TargetsAre(count) => bench.fabric.targets = (0..count).map(target_id).collect(),
     }
 }
@@ -146,16 +149,19 @@ fn act(bench: &mut Bench, step: Step) {
 /// Holds the events against each other: targets come before they go, and go before the login does.
 fn check_events(events: &[Event]) {
     let mut session = None;
-    let mut targets = alloc::collections::BTreeSet::new();
+    let mut targets = BTreeMap::new();
     for event in events {
         match *event {
             Event::LoggedIn(new) => assert!(session.replace(new.fc_id).is_none(), "logged in twice"),
             Event::LoginFailed(_) => assert_eq!(session, None),
             Event::Online => assert!(session.is_some()),
             Event::TargetReady(target) => {
-                assert!(session.is_some() && targets.insert(target.id), "{event:?} twice");
+                assert!(session.is_some());
+                assert_eq!(targets.insert(target.port_name, target.id), None, "{event:?} twice");
             }
-            Event::TargetGone { id, .. } => assert!(targets.remove(&id), "{event:?}, but it wasn't there"),
+            Event::TargetGone { id, port_name, .. } => {
+                assert_eq!(targets.remove(&port_name), Some(id), "{event:?}, but it wasn't there");
+            }
             Event::Offline(_) => {
                 assert!(targets.is_empty(), "{targets:?} are still there");
                 session = None;
@@ -180,6 +186,7 @@ proptest! {
         }
         // The fabric is well again: a shutdown ends, and a login brings all targets.
         bench.fabric.targets = (0..TARGETS).map(target_id).collect();
+        bench.fabric.moved = None;
         bench.settle();
         bench.port.shutdown(bench.now);
         bench.settle();

@@ -2,7 +2,7 @@
 
 use super::fabric::{target_login, target_name};
 use super::*;
-use crate::wire::els::{ElsCommand, ElsReply, Login, Logo, LsRjt, RscnFormat, RscnPage, fcp_parameters};
+use crate::wire::els::{ElsCommand, ElsReply, Logo, LsRjt, RscnFormat, RscnPage, fcp_parameters};
 
 fn gone(number: u32, reason: GoneReason) -> Event {
     let id = target_id(number);
@@ -195,6 +195,42 @@ fn strangers_may_log_in_but_do_not_take_all_the_room() {
 }
 
 #[test]
+fn a_target_that_moves_is_ready_at_one_place_only() {
+    let mut bench = Bench::online(1);
+    // The new place is told before the old one is known to be empty.
+    let moved_to = FcId::from_u32(0x03_0000);
+    bench.fabric.moved = Some((moved_to, target_id(0)));
+    bench.fabric.targets.push(moved_to);
+    bench.ask(FcId::FABRIC_CONTROLLER, &change(RscnFormat::Port, moved_to)).unwrap();
+    bench.settle();
+    let events = bench.take_events();
+    assert_eq!(events[0], gone(0, GoneReason::Moved));
+    assert_eq!((ready_ids(&events), events.len()), (Vec::from([moved_to]), 2));
+    let mut empty = bench.clone();
+    empty.fabric.targets.remove(0);
+    empty.ask(FcId::FABRIC_CONTROLLER, &change(RscnFormat::Port, target_id(0))).unwrap();
+    empty.settle();
+    assert!(empty.take_events().is_empty(), "its name is elsewhere");
+    assert_eq!(empty.port.targets().count(), 1);
+    // Or it moves back at once.
+    bench.ask(FcId::FABRIC_CONTROLLER, &change(RscnFormat::Port, target_id(0))).unwrap();
+    bench.settle();
+    assert_eq!(ready_ids(&bench.take_events()), [target_id(0)]);
+    assert_eq!(bench.port.targets().count(), 1);
+}
+
+#[test]
+fn a_stranger_cannot_take_a_target_s_name() {
+    let mut bench = Bench::online(1);
+    let plogi = ElsRequest::Plogi(target_login(target_id(0)));
+    let refused = reply(&bench.ask(FcId::from_u32(0x03_0000), &plogi).unwrap(), ElsCommand::PLOGI);
+    assert!(matches!(refused, ElsReply::Reject(_)));
+    bench.settle();
+    assert!(bench.take_events().is_empty());
+    assert_eq!(bench.port.remote_ports().count(), 1);
+}
+
+#[test]
 fn a_name_server_that_logs_us_out_is_registered_with_again_while_targets_stay() {
     let mut bench = Bench::online(2);
     let logo = ElsRequest::Logo(Logo::new(FcId::NAME_SERVER, FABRIC_NAME));
@@ -290,13 +326,14 @@ fn what_is_not_for_us_is_dropped_and_counted() {
 
 #[test]
 fn of_two_logins_that_cross_the_higher_name_s_goes_on() {
-    for (name, goes_on) in [(Wwn::from_u64(1), false), (Wwn::from_u64(u64::MAX), true)] {
-        let mut bench = Bench::online(0);
+    for (our_name, goes_on) in [(OUR_NAME, false), (Wwn::from_u64(1), true)] {
+        let identity = Identity { port_name: our_name, ..identity(LoginKind::Flogi) };
+        let mut bench = Bench::with_identity(0, identity).logged_in();
         bench.fabric.targets.push(target_id(0));
         bench.fabric.silences.insert("PLOGI".into(), 1);
         bench.ask(FcId::FABRIC_CONTROLLER, &change(RscnFormat::Port, target_id(0))).unwrap();
         bench.settle();
-        let plogi = ElsRequest::Plogi(Login::n_port(name, name, 2112, Duration::from_secs(2)));
+        let plogi = ElsRequest::Plogi(target_login(target_id(0)));
         let reply = reply(&bench.ask(target_id(0), &plogi).unwrap(), ElsCommand::PLOGI);
         bench.settle();
         if goes_on {
