@@ -249,8 +249,13 @@ impl Control {
             }
             vn_port::Event::TargetReady(target) => self.add_target(now, target, edge),
             vn_port::Event::TargetGone { port_name, reason, .. } => {
+                let is_expected = reason == vn_port::GoneReason::Shutdown;
                 let reason = words::gone(reason);
-                tracing::warn!(target_port = %port_name, reason, "target gone");
+                if is_expected {
+                    tracing::info!(target_port = %port_name, reason, "target gone");
+                } else {
+                    tracing::warn!(target_port = %port_name, reason, "target gone");
+                }
                 self.scans.stop(port_name);
                 if let Some(entry) = self.targets.get_mut(&port_name) {
                     entry.ready = false;

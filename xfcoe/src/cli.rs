@@ -50,7 +50,7 @@ pub struct Demo {
     /// How long each measurement takes
     #[arg(long, value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
-    /// Write all frames to this pcap file; it slows the SAN down
+    /// Record the initiator's frames to this pcapng file
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
     /// How the ports are opened
@@ -69,9 +69,15 @@ pub struct Run {
 /// `xfcoe san`
 #[derive(Debug, Args)]
 pub struct San {
-    /// Where it is.
-    #[command(flatten)]
-    pub place: Place,
+    /// Network interface
+    #[arg(short, long, value_name = "IF")]
+    pub interface: String,
+    /// Configuration file; default: one target with one RAM disk of 256 MiB
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How the interface is opened
+    #[arg(long, value_enum, default_value_t)]
+    pub port: PortKind,
 }
 
 /// `xfcoe list`

@@ -5,9 +5,18 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use thiserror::Error;
 
 /// The exit status of a program that SIGINT ended (128 and the signal's number).
 pub const EXIT_STATUS: u8 = 130;
+
+/// The operator wanted us to stop, and we did.
+#[derive(Debug, Error)]
+#[error("interrupted {0}")]
+pub struct Interrupted(
+    /// What was under way: "while ...", "after ...".
+    pub String,
+);
 
 /// Whether the operator wants us to stop. Clones are the same one.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +42,14 @@ impl Interrupt {
             }
         })?;
         Ok(interrupt)
+    }
+
+    /// Fails once a signal came.
+    ///
+    /// # Errors
+    /// [`Interrupted`] in what `under_way` says.
+    pub fn check(&self, under_way: impl FnOnce() -> String) -> Result<(), Interrupted> {
+        if self.is_raised() { Err(Interrupted(under_way())) } else { Ok(()) }
     }
 
     /// Whether a signal came.

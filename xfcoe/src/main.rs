@@ -1,3 +1,5 @@
-//! The program.
+//! The `xfcoe` program; see the library of the same name.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    xfcoe::main()
+}

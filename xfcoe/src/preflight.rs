@@ -2,6 +2,7 @@
 //! inside.
 
 use crate::link::{self, Link, LinkError};
+use datapath::port::nic::NicKind;
 use std::fmt;
 use std::io;
 use thiserror::Error;
@@ -26,6 +27,15 @@ impl PortKind {
         match self {
             Self::AfXdp => &[Capability::NetAdmin, Capability::NetRaw, Capability::Bpf],
             Self::AfPacket => &[Capability::NetAdmin, Capability::NetRaw],
+        }
+    }
+}
+
+impl From<PortKind> for NicKind {
+    fn from(kind: PortKind) -> Self {
+        match kind {
+            PortKind::AfXdp => Self::AfXdp,
+            PortKind::AfPacket => Self::AfPacket,
         }
     }
 }

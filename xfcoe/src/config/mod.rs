@@ -8,9 +8,11 @@ mod file;
 mod values;
 
 pub use file::{ConfigError, load, parse};
-pub use values::{FabricVlan, Mode, Polling};
+pub use values::{Mode, Polling};
 
+use crate::cli::Place;
 use crate::preflight::PortKind;
+use fc::fip::{Preferred, VlanChoice};
 use fc::wire::Wwn;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -42,17 +44,17 @@ pub struct PortConfig {
     #[serde(default)]
     pub mode: Mode,
     /// The VLAN of the fabric.
-    #[serde(default)]
-    pub vlan: FabricVlan,
+    #[serde(default = "default_vlan", deserialize_with = "values::vlan")]
+    pub vlan: VlanChoice,
     /// Our port name. Left out: 20:00 and the interface's MAC address.
     #[serde(default, deserialize_with = "values::wwn")]
     pub wwpn: Option<Wwn>,
     /// Our node name. Left out: 10:00 and the interface's MAC address.
     #[serde(default, deserialize_with = "values::wwn")]
     pub wwnn: Option<Wwn>,
-    /// The switch name of the FCF to log in to if it is there, whatever the priorities say.
-    #[serde(default, deserialize_with = "values::wwn")]
-    pub preferred_fcf: Option<Wwn>,
+    /// The FCF to log in to if it is there, whatever the priorities say.
+    #[serde(default, deserialize_with = "values::preferred_fcf")]
+    pub preferred_fcf: Option<Preferred>,
     /// What the poll core does when nothing comes.
     #[serde(default)]
     pub poll: Polling,
@@ -77,7 +79,7 @@ impl Config {
             queue: 0,
             kind,
             mode: Mode::default(),
-            vlan: FabricVlan::default(),
+            vlan: default_vlan(),
             wwpn: None,
             wwnn: None,
             preferred_fcf: None,
@@ -85,6 +87,18 @@ impl Config {
             core: None,
         };
         Self { port: BTreeMap::from([(interface.into(), port)]) }
+    }
+
+    /// The configuration that the place on the command line stands for.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of_place(place: &Place) -> Result<Self, ConfigError> {
+        match (&place.config, &place.interface) {
+            (Some(path), _) => Self::load(path),
+            (None, Some(interface)) => Ok(Self::of_interface(interface, place.port)),
+            (None, None) => unreachable!("the command line asks for one of them"),
+        }
     }
 
     /// What no single key shows: where it is, and what is wrong.
@@ -121,6 +135,31 @@ impl Config {
     }
 }
 
+impl PortConfig {
+    /// The same for the initiator.
+    pub fn to_initiator(&self) -> initiator::Config {
+        // A match, so that another mode can't be forgotten here.
+        match self.mode {
+            Mode::Fabric => {}
+        }
+        initiator::Config {
+            queue: self.queue.into(),
+            kind: self.kind.into(),
+            cpu: self.core.map(usize::from),
+            poll_mode: self.poll.into(),
+            vlan: self.vlan,
+            preferred_fcf: self.preferred_fcf,
+            port_name: self.wwpn,
+            node_name: self.wwnn,
+            ..initiator::Config::new(self.interface.get_ref().clone())
+        }
+    }
+}
+
+fn default_vlan() -> VlanChoice {
+    VlanChoice::Discover
+}
+
 /// What the kernel takes as an interface's name (`dev_valid_name`).
 fn is_interface_name(name: &str) -> bool {
     const LONGEST: usize = 15;
@@ -131,6 +170,7 @@ fn is_interface_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fc::wire::MacAddr;
 
     fn parsed(text: &str) -> Result<Config, String> {
         parse(Path::new("run.toml"), text, Config::check).map_err(|error| error.to_string())
@@ -141,7 +181,10 @@ mod tests {
         let config = parsed("[port.a]\ninterface = \"eth0\"").unwrap();
         let port = &config.port["a"];
         assert_eq!((port.interface.get_ref().as_str(), port.queue, port.kind), ("eth0", 0, PortKind::AfXdp));
-        assert_eq!((port.mode, port.vlan, port.poll), (Mode::Fabric, FabricVlan::Auto, Polling::Adaptive));
+        assert_eq!(
+            (port.mode, port.vlan, port.poll),
+            (Mode::Fabric, VlanChoice::Discover, Polling::Adaptive)
+        );
         assert_eq!((port.wwpn, port.wwnn, port.preferred_fcf, port.core), (None, None, None, None));
     }
 
@@ -149,18 +192,21 @@ mod tests {
     fn every_key_is_read() {
         let config = parsed(
             "[port.a]\ninterface = \"eth0\"\nqueue = 3\nkind = \"af_packet\"\nmode = \"fabric\"\nvlan = 100\n\
-             wwpn = \"20:00:02:fc:0e:00:00:01\"\nwwnn = \"0x100002fc0e000001\"\n\
-             preferred_fcf = \"10:00:02:fc:0e:00:00:02\"\npoll = \"busy\"\ncore = 1\n\
-             [port.b]\ninterface = \"eth0\"\nvlan = \"none\"\n",
+             wwpn = \"20:00:02:fc:f0:00:02:01\"\nwwnn = \"0x100002fcf0000201\"\n\
+             preferred_fcf = \"10:00:02:fc:f0:00:00:01\"\npoll = \"busy\"\ncore = 1\n\
+             [port.b]\ninterface = \"eth0\"\nvlan = \"none\"\n\
+             preferred_fcf = \"02:fc:f0:00:00:01\"\n",
         )
         .unwrap();
         let port = &config.port["a"];
-        assert_eq!((port.queue, port.kind, port.vlan), (3, PortKind::AfPacket, FabricVlan::Id(100)));
-        assert_eq!(port.wwpn, Some(Wwn::from_u64(0x2000_02fc_0e00_0001)));
-        assert_eq!(port.wwnn, Some(Wwn::from_u64(0x1000_02fc_0e00_0001)));
-        assert_eq!(port.preferred_fcf, Some(Wwn::from_u64(0x1000_02fc_0e00_0002)));
+        assert_eq!((port.queue, port.kind, port.vlan), (3, PortKind::AfPacket, VlanChoice::Fixed(100)));
+        assert_eq!(port.wwpn, Some(Wwn::from_u64(0x2000_02fc_f000_0201)));
+        assert_eq!(port.wwnn, Some(Wwn::from_u64(0x1000_02fc_f000_0201)));
+        assert_eq!(port.preferred_fcf, Some(Preferred::Switch(Wwn::from_u64(0x1000_02fc_f000_0001))));
         assert_eq!((port.poll, port.core), (Polling::Busy, Some(1)));
-        assert_eq!(config.port["b"].vlan, FabricVlan::Untagged);
+        assert_eq!(config.port["b"].vlan, VlanChoice::Untagged);
+        let fcf = MacAddr([0x02, 0xfc, 0xf0, 0, 0, 0x01]);
+        assert_eq!(config.port["b"].preferred_fcf, Some(Preferred::Mac(fcf)));
     }
 
     #[test]
@@ -208,7 +254,7 @@ mod tests {
             ),
             (
                 "[port.a]\ninterface = \"eth0\"\nwwpn = \"20:00\"",
-                "run.toml:3: expected eight hex bytes such as \"20:00:02:fc:f0:00:00:01\", found string \"20:00\""
+                "run.toml:3: expected eight hex bytes such as \"20:00:02:fc:f0:00:02:01\", found string \"20:00\""
                     .into(),
             ),
             (

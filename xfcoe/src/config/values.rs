@@ -1,7 +1,9 @@
 //! The values that a key may have.
 
+use datapath::core::thread::PollMode;
+use fc::fip::{Preferred, VlanChoice};
 use fc::wire::Wwn;
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use std::fmt;
 
 /// What is at the other end of the cable.
@@ -24,64 +26,78 @@ pub enum Polling {
     Busy,
 }
 
-/// The VLAN that the fabric is on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum FabricVlan {
-    /// Asked for by FIP VLAN discovery (FC-BB-5, 7.9.2.2).
-    #[default]
-    Auto,
-    /// No tag.
-    Untagged,
-    /// This one, 1..=4094.
-    Id(u16),
+impl From<Polling> for PollMode {
+    fn from(polling: Polling) -> Self {
+        match polling {
+            Polling::Adaptive => Self::Adaptive,
+            Polling::Busy => Self::Busy,
+        }
+    }
 }
 
-impl<'de> Deserialize<'de> for FabricVlan {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct VlanVisitor;
+/// `"auto"`, `"none"` or a number.
+pub(super) fn vlan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VlanChoice, D::Error> {
+    struct VlanVisitor;
 
-        impl Visitor<'_> for VlanVisitor {
-            type Value = FabricVlan;
+    impl Visitor<'_> for VlanVisitor {
+        type Value = VlanChoice;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"auto\", \"none\" or a VLAN number from 1 to 4094")
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("\"auto\", \"none\" or a VLAN number from 1 to 4094")
+        }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<FabricVlan, E> {
-                match text {
-                    "auto" => Ok(FabricVlan::Auto),
-                    "none" => Ok(FabricVlan::Untagged),
-                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
-                }
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<FabricVlan, E> {
-                match u16::try_from(number) {
-                    Ok(id @ 1..=4094) => Ok(FabricVlan::Id(id)),
-                    _ => Err(E::invalid_value(Unexpected::Signed(number), &self)),
-                }
+        fn visit_str<E: Error>(self, text: &str) -> Result<VlanChoice, E> {
+            match text {
+                "auto" => Ok(VlanChoice::Discover),
+                "none" => Ok(VlanChoice::Untagged),
+                _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
             }
         }
 
-        deserializer.deserialize_any(VlanVisitor)
+        fn visit_i64<E: Error>(self, number: i64) -> Result<VlanChoice, E> {
+            match u16::try_from(number) {
+                Ok(id @ 1..=4094) => Ok(VlanChoice::Fixed(id)),
+                _ => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+            }
+        }
     }
+
+    deserializer.deserialize_any(VlanVisitor)
 }
 
 /// A World Wide Name in quotes.
 pub(super) fn wwn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wwn>, D::Error> {
-    struct WwnVisitor;
+    let expected = "eight hex bytes such as \"20:00:02:fc:f0:00:02:01\"";
+    deserializer.deserialize_str(Text { expected, parse: |text| text.parse().ok() }).map(Some)
+}
 
-    impl Visitor<'_> for WwnVisitor {
-        type Value = Wwn;
+/// A switch name or an FCF's MAC address in quotes.
+pub(super) fn preferred_fcf<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Preferred>, D::Error> {
+    let expected = "a switch name such as \"10:00:02:fc:f0:00:00:01\" or an FCF's MAC address such as \
+                    \"02:fc:f0:00:00:01\"";
+    let parse = |text: &str| {
+        let switch = text.parse().map(Preferred::Switch).ok();
+        switch.or_else(|| text.parse().map(Preferred::Mac).ok())
+    };
+    deserializer.deserialize_str(Text { expected, parse }).map(Some)
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("eight hex bytes such as \"20:00:02:fc:f0:00:00:01\"")
-        }
+/// A value that is written as a text.
+struct Text<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+}
 
-        fn visit_str<E: Error>(self, text: &str) -> Result<Wwn, E> {
-            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
-        }
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
     }
 
-    deserializer.deserialize_str(WwnVisitor).map(Some)
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
 }

@@ -326,9 +326,10 @@ impl Reservations {
             return Err(Status::RESERVATION_CONFLICT.into());
         }
         let mut effects = Effects::default();
+        // One's own registration stays when the reservation is taken over, and always with a key of 0.
+        let spares_own = takes_over;
         self.registrations.retain(|entry| {
-            // Who takes the reservation over needs a registration, even if it had the victim's key.
-            let goes = is_victim(entry) && !(takes_over && entry.nexus == nexus);
+            let goes = is_victim(entry) && !(spares_own && entry.nexus == nexus);
             if goes && entry.nexus != nexus {
                 effects.attentions.push((entry.nexus, Attentions::REGISTRATIONS_PREEMPTED));
             }

@@ -3,7 +3,9 @@
 //! Offsets and lengths are bytes: where a range begins or ends inside a block, a read cuts the block, and a write
 //! reads the block first and changes only its part of it. The file is streamed, in order, in chunks.
 
-use crate::interrupt::Interrupt;
+pub(crate) mod command;
+
+use crate::interrupt::{Interrupt, Interrupted};
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use thiserror::Error;
@@ -68,11 +70,8 @@ pub enum TransferError<E: std::error::Error + 'static> {
         written: u64,
     },
     /// Ctrl-C.
-    #[error("interrupted after {after} bytes")]
-    Interrupted {
-        /// How much was done.
-        after: u64,
-    },
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 /// Copies the bytes `range` of `lun` to `file`, and tells `progress` after each chunk how many were copied.
@@ -95,9 +94,7 @@ pub fn read<B: Blocks>(
     let mut at = range.start;
     while at < range.end {
         let after = at - range.start;
-        if interrupt.is_raised() {
-            return Err(TransferError::Interrupted { after });
-        }
+        interrupt.check(|| format!("after {after} bytes"))?;
         let head = at % block_len;
         let end = range.end.min(at - head + CHUNK_LEN);
         buffer.resize(to_usize((end - at + head).next_multiple_of(block_len)), 0);
@@ -132,9 +129,7 @@ pub fn write<B: Blocks>(
     let mut buffer = vec![0; to_usize(CHUNK_LEN)];
     let mut written = 0;
     loop {
-        if interrupt.is_raised() {
-            return Err(TransferError::Interrupted { after: written });
-        }
+        interrupt.check(|| format!("after {written} bytes"))?;
         let at = offset + written;
         let head = at % block_len;
         let wanted = length.map_or(u64::MAX, |length| length - written).min(CHUNK_LEN - head);

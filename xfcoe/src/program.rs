@@ -1,0 +1,71 @@
+//! The program: from the command line to the exit status.
+
+use crate::cli::{Cli, Command};
+use crate::interrupt::{self, Interrupt, Interrupted};
+use crate::{demo, list, run, san_thread, transfer};
+use clap::Parser;
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
+
+/// Runs the program that the command line asks for. The status is 0 for success, 1 for failure, 2 for wrong usage
+/// and 130 after Ctrl-C.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logs(cli.verbose);
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn dispatch(cli: &Cli) -> anyhow::Result<()> {
+    let interrupt = Interrupt::install()?;
+    match &cli.command {
+        Command::Demo(demo) => demo::run(demo, cli.json, &interrupt),
+        Command::Run(run) => run::run(run, cli.json, &interrupt),
+        Command::San(san) => san_thread::command(san, cli.json, &interrupt),
+        Command::List(list) => list::run(list, cli.json, &interrupt),
+        Command::Read(read) => transfer::command::read(read, cli.json, &interrupt),
+        Command::Write(write) => transfer::command::write(write, cli.json, &interrupt),
+    }
+}
+
+fn start_logs(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        3.. => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(verbose > 1)
+        .init();
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    let is_closed_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    if error.chain().any(|cause| cause.downcast_ref().is_some_and(is_closed_pipe)) {
+        // Who read our output has enough of it.
+        return ExitCode::FAILURE;
+    }
+    // Nothing is left to be done about a stderr that is closed.
+    let _ = writeln!(io::stderr(), "xfcoe: {error:#}");
+    if error.is::<Interrupted>() { interrupt::EXIT_STATUS.into() } else { ExitCode::FAILURE }
+}
+
+/// Prints a text, or a value as one line of JSON.
+pub(crate) fn print(json: bool, value: &(impl Display + Serialize)) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(value)?)?
+    } else {
+        write!(out, "{value}")?
+    }
+    out.flush()
+}

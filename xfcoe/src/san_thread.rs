@@ -1,0 +1,193 @@
+//! A SAN in a box on a thread of its own, in whichever namespace its interface is.
+
+use crate::cli;
+use crate::config;
+use crate::interrupt::Interrupt;
+use crate::netns::Namespace;
+use crate::{preflight, program};
+use anyhow::Context as _;
+use datapath::port::Waker;
+use datapath::port::nic::{Nic, NicKind};
+use fc::wire::MacAddr;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use san::{San, SanConfig, Stats};
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// `xfcoe san`: until it is interrupted, which is how it ends well.
+pub(crate) fn command(args: &cli::San, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let config = match &args.config {
+        Some(path) => config::load(path, check)?,
+        None => SanConfig::default(),
+    };
+    preflight::interface(&args.interface, args.port)?;
+    let interface = args.interface.clone();
+    let san =
+        SanThread::start(Place { interface, kind: args.port.into(), namespace: None, cpu: None }, config)?;
+    tracing::info!(interface = args.interface, "the SAN answers");
+    while san.is_running() && !interrupt.is_raised() {
+        thread::sleep(LOOK_INTERVAL);
+    }
+    let stats = san.stop()?;
+    Ok(program::print(json, &Summary::from(&stats))?)
+}
+
+fn check(config: &SanConfig) -> Result<(), (usize, String)> {
+    config.check().map_err(|error| (0, error.to_string()))
+}
+
+/// How often the SAN and the operator are asked whether to go on.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What a SAN did.
+#[derive(Debug, Serialize)]
+struct Summary {
+    received_frames: u64,
+    sent_frames: u64,
+    commands: u64,
+    failed_commands: u64,
+    crc_errors: u64,
+}
+
+impl From<&Stats> for Summary {
+    fn from(Stats { counters, .. }: &Stats) -> Self {
+        Self {
+            received_frames: counters.received_frames,
+            sent_frames: counters.sent_frames,
+            commands: counters.commands,
+            failed_commands: counters.failed_commands,
+            crc_errors: counters.dropped_crc,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { received_frames, sent_frames, commands, failed_commands, crc_errors } = self;
+        writeln!(
+            f,
+            "frames    {received_frames} received, {crc_errors} of them with a wrong CRC; {sent_frames} sent"
+        )?;
+        writeln!(f, "commands  {commands}, {failed_commands} of them failed")
+    }
+}
+
+/// Where a SAN is.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The interface.
+    pub interface: String,
+    /// How it is opened.
+    pub kind: NicKind,
+    /// The namespace that has the interface; none is that of the calling thread.
+    pub namespace: Option<Namespace>,
+    /// The CPU that the SAN's thread is pinned to; none leaves that to the scheduler.
+    pub cpu: Option<usize>,
+}
+
+/// A SAN that runs.
+#[derive(Debug)]
+pub struct SanThread {
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    thread: JoinHandle<anyhow::Result<Stats>>,
+}
+
+impl SanThread {
+    /// Starts a SAN and returns when it answers.
+    ///
+    /// # Errors
+    /// What is wrong with the place or the configuration, and what to do.
+    pub fn start(place: Place, config: SanConfig) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let waker = Arc::new(Waker::new().context("cannot make an eventfd")?);
+        let (told, ready) = sync_channel(1);
+        let (their_stop, their_waker) = (Arc::clone(&stop), Arc::clone(&waker));
+        let thread = thread::Builder::new()
+            .name("san".into())
+            .spawn(move || run(&place, &config, &their_stop, &their_waker, &told))
+            .context("cannot start the SAN's thread")?;
+        let san = Self { stop, waker, thread };
+        // Without a word the thread has ended, and says why in its result.
+        match ready.recv() {
+            Ok(()) => Ok(san),
+            Err(_) => Err(san.stop().err().context("the SAN ended before it began")?),
+        }
+    }
+
+    /// Whether it still runs: it ends when its interface goes.
+    pub fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Stops it and gives what it has counted.
+    ///
+    /// # Errors
+    /// Why it had ended before.
+    pub fn stop(self) -> anyhow::Result<Stats> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.waker.wake();
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+fn run(
+    place: &Place,
+    config: &SanConfig,
+    stop: &AtomicBool,
+    waker: &Waker,
+    ready: &SyncSender<()>,
+) -> anyhow::Result<Stats> {
+    if let Some(namespace) = &place.namespace {
+        namespace.enter()?;
+    }
+    if let Some(cpu) = place.cpu {
+        pin(cpu).with_context(|| format!("cannot pin the SAN to CPU {cpu}"))?;
+    }
+    let (nic, port) = Nic::open(&place.interface, 0, place.kind, &[MacAddr::ALL_FCF])?;
+    nic.macs().add(config.fcf.mac)?;
+    let mut san = San::new(port, config)?;
+    // Nobody to tell is no reason to stop: `stop` is.
+    let _ = ready.send(());
+    san::thread::run(&mut san, stop, waker)
+        .with_context(|| format!("the SAN's interface `{}` is gone", place.interface))?;
+    Ok(san.stats())
+}
+
+fn pin(cpu: usize) -> nix::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn load(path: &Path) -> Result<SanConfig, config::ConfigError> {
+        config::load(path, check)
+    }
+
+    #[test]
+    fn the_example_is_right() {
+        let config = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/san.toml")).unwrap();
+        assert_eq!(config.targets[0].luns.len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        let said = |text| config::parse(Path::new("san.toml"), text, check).unwrap_err().to_string();
+        assert!(
+            said("[fcf]\npriorty = 1")
+                .starts_with("san.toml:2: unknown key `priorty`, did you mean `priority`?")
+        );
+        assert_eq!(said("[fcf]\ndomain = 240"), "san.toml: domain is 240; allowed are 1 to 239");
+    }
+}

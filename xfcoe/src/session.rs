@@ -1,0 +1,101 @@
+//! Initiators that run over the ports of a configuration.
+
+use crate::cli::LunName;
+use crate::config::Config;
+use crate::interrupt::Interrupt;
+use crate::preflight;
+use anyhow::{Context as _, bail};
+use initiator::{Disk, DiskInfo, Initiator};
+use std::time::{Duration, Instant};
+
+/// How long disks are waited for before the operator is asked whether to go on.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A port that logs in.
+pub(crate) struct RunningPort {
+    /// As the operator calls it.
+    pub(crate) name: String,
+    pub(crate) interface: String,
+    pub(crate) initiator: Initiator,
+}
+
+/// The ports of a configuration, running.
+pub(crate) struct Session {
+    pub(crate) ports: Vec<RunningPort>,
+}
+
+impl Session {
+    pub(crate) fn start(config: &Config) -> anyhow::Result<Self> {
+        let start = |(name, port): (&String, &crate::config::PortConfig)| {
+            let interface = port.interface.get_ref();
+            preflight::interface(interface, port.kind)?;
+            let initiator = Initiator::start(port.to_initiator())
+                .with_context(|| format!("cannot start port `{name}`"))?;
+            Ok(RunningPort { name: name.clone(), interface: interface.clone(), initiator })
+        };
+        Ok(Self { ports: config.port.iter().map(start).collect::<anyhow::Result<_>>()? })
+    }
+
+    /// Waits until every port has looked at the logical units of its targets, or until `timeout` has passed.
+    pub(crate) fn settle(&self, timeout: Duration, interrupt: &Interrupt) -> anyhow::Result<()> {
+        let deadline = Instant::now() + timeout;
+        for port in &self.ports {
+            while port.initiator.wait_for_disks(LOOK_INTERVAL).is_empty() && Instant::now() < deadline {
+                interrupt.check(|| "while logging in".into())?;
+                self.check_running()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The disk that `name` means, as soon as it is there.
+    pub(crate) fn find(
+        &self,
+        name: &LunName,
+        timeout: Duration,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Disk> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let disks: Vec<Disk> =
+                self.ports.iter().flat_map(|port| port.initiator.wait_for_disks(LOOK_INTERVAL)).collect();
+            if let Some(disk) = disks.iter().find(|disk| is_meant(name, disk.info())) {
+                return Ok(disk.clone());
+            }
+            interrupt.check(|| format!("while looking for LUN {name}"))?;
+            self.check_running()?;
+            if Instant::now() >= deadline {
+                let there: Vec<_> = disks.iter().map(|disk| describe(disk.info())).collect();
+                if there.is_empty() {
+                    bail!("no disk appeared in {timeout:?}; `xfcoe list` shows how far the login came");
+                }
+                bail!("there is no LUN {name} after {timeout:?}; there are: {}", there.join(", "));
+            }
+        }
+    }
+
+    /// Logs out everywhere.
+    pub(crate) fn stop(self) {
+        self.ports.into_iter().for_each(|port| port.initiator.stop());
+    }
+
+    /// Fails if a port has stopped.
+    pub(crate) fn check_running(&self) -> anyhow::Result<()> {
+        match self.ports.iter().find(|port| !port.initiator.is_running()) {
+            Some(port) => bail!("port `{}` stopped: its interface `{}` is gone", port.name, port.interface),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_meant(name: &LunName, disk: &DiskInfo) -> bool {
+    match name {
+        LunName::Path { target, lun } => disk.target == *target && disk.lun == *lun,
+        LunName::Identifier(id) => disk.id.as_ref().is_some_and(|disk| disk.eq_ignore_ascii_case(id)),
+    }
+}
+
+fn describe(disk: &DiskInfo) -> String {
+    let path = format!("{}/{}", disk.target, disk.lun);
+    disk.id.as_ref().map_or(path.clone(), |id| format!("{path} ({id})"))
+}
