@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use xfcoe::netns::{Cable, INITIATOR_INTERFACE, SAN_INTERFACE};
@@ -92,6 +93,81 @@ fn a_demo_checks_its_lun_and_measures() {
         for run in runs {
             assert!(run["iops"].as_f64().is_some_and(|iops| iops > 100.0), "{report}");
         }
+    }
+}
+
+/// What a login looks like in the captures of Linux's stack (`fc/tests/golden/f1-fabric-login-and-io.pcap`), as far
+/// as it comes from an initiator; its target is the only one.
+const LOGIN_ORDER: [&str; 17] = [
+    "VLAN Request",
+    "VLAN Response",
+    "Solicitation",
+    "Advertisement",
+    "FLOGI",
+    "ACC (FLOGI)",
+    "PLOGI",
+    "RNN_ID",
+    "RSNN_NN",
+    "RSPN_ID",
+    "RFT_ID",
+    "RFF_ID",
+    "SCR",
+    "GPN_FT",
+    "PRLI",
+    "RTV",
+    "SCSI: Report LUNs",
+];
+
+#[test]
+fn a_capture_of_the_demo_satisfies_tshark() {
+    if !tests::have_root() {
+        return;
+    }
+    let folder = Folder::new();
+    let capture = folder.file("demo.pcapng");
+    let demo = run(&["demo", "--json", "--size", "2", "--seconds", "1", "--capture", &capture]);
+    assert_eq!(json(&demo)["verify_ok"], true);
+    let tshark = |arguments: &[&str]| {
+        let output =
+            Command::new("tshark").args(["-r", &capture]).args(arguments).output().expect("tshark runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let bad = tshark(&["-c", "50000", "-Y", "_ws.malformed || (fcoe.crc.status && fcoe.crc.status != 1)"]);
+    assert_eq!(bad, "", "malformed, or with a wrong CRC");
+    let summaries = tshark(&["-c", "200", "-T", "fields", "-e", "_ws.col.Info"]);
+    let mut rest = summaries.lines();
+    for step in LOGIN_ORDER {
+        assert!(
+            rest.any(|line| line.trim().starts_with(step)),
+            "{step} is not where it should be:\n{summaries}"
+        );
+    }
+}
+
+#[test]
+fn a_killed_daemon_leaves_the_interface_as_it_was() {
+    if !tests::have_root() {
+        return;
+    }
+    let cable = Cable::lay().unwrap();
+    let folder = Folder::new();
+    let config = folder.file("run.toml");
+    fs::write(&config, format!("[port.a]\ninterface = \"{INITIATOR_INTERFACE}\"\n")).unwrap();
+    let start = || xfcoe(&["run", "-c", &config, "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let link =
+        || cable.initiator.run(|| tests::ip(&["-details", "link", "show", INITIATOR_INTERFACE])).unwrap();
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let mut daemon = Killed(cable.initiator.run(start).unwrap());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !link().contains("xdp") {
+            assert!(Instant::now() < deadline, "it attaches no XDP program: {}", link());
+            thread::sleep(Duration::from_millis(50));
+        }
+        kill(pid(&daemon.0), signal).unwrap();
+        let status = wait(&mut daemon.0, Duration::from_secs(10));
+        assert_eq!(status, (signal == Signal::SIGTERM).then_some(0));
+        assert!(!link().contains("xdp"), "an XDP program was left: {}", link());
     }
 }
 
@@ -193,7 +269,9 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("xfcoe-test-{}", std::process::id()));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("xfcoe-test-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }

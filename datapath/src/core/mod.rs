@@ -251,6 +251,7 @@ impl<P: Port> Core<P> {
         self.port
     }
 
+    /// Takes what control has sent.
     fn take_messages(&mut self, now: Instant) -> bool {
         let mut busy = false;
         for _ in 0..BATCH {

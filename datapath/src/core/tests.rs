@@ -484,6 +484,20 @@ fn commands_end_with_their_nexus() {
 }
 
 #[test]
+fn a_nexus_is_known_to_commands_that_were_submitted_after_it() {
+    let mut bench = Bench::new();
+    let nexus_id = NexusId(9);
+    // Both come after the core has looked at its messages, and before it looks at commands.
+    bench.link.send(ToCore::SetNexus(nexus_id, Box::new(nexus()))).unwrap();
+    let (lun, transfer, cdb) = (Lun::default(), Transfer::None, Cdb::new(&[0; 6]));
+    bench.consumer.submit(Command { tag: 1, nexus: nexus_id, lun, cdb, transfer, timeout: TIMEOUT }).unwrap();
+    bench.core.take_commands(bench.now);
+    bench.step();
+    assert!(bench.consumer.poll().is_none(), "it is out");
+    assert_eq!(bench.sent().len(), 1);
+}
+
+#[test]
 fn fip_and_logins_are_controls() {
     let mut bench = Bench::new();
     let fip = EthernetHeader {

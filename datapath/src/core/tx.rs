@@ -60,6 +60,10 @@ impl<P: Port> Core<P> {
     /// Opens an exchange for a command and sends its FCP_CMND.
     fn start(&mut self, now: Instant, consumer: usize, command: Command, mut frame: Frame) {
         self.counters.commands += 1;
+        if self.nexuses.get(command.nexus.0).is_none() {
+            // Control publishes a nexus before anyone names it, but by another queue than commands come by.
+            self.take_messages(now);
+        }
         let Some(entry) = self.nexuses.get(command.nexus.0) else {
             self.port.release(frame);
             self.counters.failed += 1;
