@@ -55,8 +55,17 @@ fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::FAILURE;
     }
     // Nothing is left to be done about a stderr that is closed.
-    let _ = writeln!(io::stderr(), "xfcoe: {error:#}");
+    let _ = writeln!(io::stderr(), "xfcoe: {}", one_line(error));
     if error.is::<Interrupted>() { interrupt::EXIT_STATUS.into() } else { ExitCode::FAILURE }
+}
+
+/// An error and its causes, without those whose words stand in an error before them.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
+        "" => cause,
+        _ if line.contains(&cause) => line,
+        _ => format!("{line}: {cause}"),
+    })
 }
 
 /// Prints a text, or a value as one line of JSON.
@@ -68,4 +77,17 @@ pub(crate) fn print(json: bool, value: &(impl Display + Serialize)) -> io::Resul
         write!(out, "{value}")?
     }
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn an_error_is_one_line_that_says_nothing_twice() {
+        let cause = io::Error::other("no room");
+        let error = Err::<(), _>(cause).context("cannot write x: no room").context("copying").unwrap_err();
+        assert_eq!(one_line(&error), "copying: cannot write x: no room");
+    }
 }

@@ -91,11 +91,29 @@ impl Session {
 fn is_meant(name: &LunName, disk: &DiskInfo) -> bool {
     match name {
         LunName::Path { target, lun } => disk.target == *target && disk.lun == *lun,
-        LunName::Identifier(id) => disk.id.as_ref().is_some_and(|disk| disk.eq_ignore_ascii_case(id)),
+        LunName::Identifier(id) => disk.id.as_ref().is_some_and(|disk| is_same_identifier(disk, id)),
     }
+}
+
+/// Hexadecimal digits may be in either case, and T10's identifiers are padded with spaces that nobody types.
+fn is_same_identifier(one: &str, other: &str) -> bool {
+    let words = |id: &str| id.to_ascii_lowercase().split_whitespace().map(String::from).collect::<Vec<_>>();
+    words(one) == words(other)
 }
 
 fn describe(disk: &DiskInfo) -> String {
     let path = format!("{}/{}", disk.target, disk.lun);
     disk.id.as_ref().map_or(path.clone(), |id| format!("{path} ({id})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_compared_as_they_are_typed() {
+        assert!(is_same_identifier("naa.600140ab", "NAA.600140AB"));
+        assert!(is_same_identifier("t10.XFCOE   SAN IN A BOX    01", "t10.XFCOE SAN IN A BOX 01"));
+        assert!(!is_same_identifier("naa.600140ab", "naa.600140ac"));
+    }
 }

@@ -49,6 +49,7 @@ pub enum TransferError<E: std::error::Error + 'static> {
         /// Where, from the LUN's beginning.
         at: u64,
         /// What the LUN said.
+        #[source]
         cause: E,
     },
     /// The file.
@@ -59,6 +60,7 @@ pub enum TransferError<E: std::error::Error + 'static> {
         /// How much went well.
         after: u64,
         /// What the kernel said.
+        #[source]
         cause: io::Error,
     },
     /// More to write than there is room for.
