@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 use pattern::{Mismatch, Pattern};
 use report::{Report, round};
 use san::{LunConfig, SanConfig, TargetConfig};
+use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use workload::WORKLOADS;
 
@@ -54,6 +55,7 @@ pub(crate) fn run(args: &cli::Demo, json: bool, interrupt: &Interrupt) -> anyhow
     program::print(json, &report)?;
     match mismatch {
         Some(mismatch) => bail!("the LUN does not give back what was written to it: {mismatch}"),
+        None if !report.verify_ok => bail!("the LUN does not give back what was written to it"),
         None => Ok(()),
     }
 }
@@ -94,9 +96,9 @@ fn at_the_initiator(
     let disk = first_disk(&initiator, interrupt)?;
     let login = started.elapsed();
 
-    let mismatch = verify(&disk, json, interrupt)?.err();
+    let verification = verify(&disk, json, interrupt)?;
     let mut runs = Vec::new();
-    if mismatch.is_none() {
+    if verification.is_ok() {
         for workload in WORKLOADS {
             let step = (!json).then(|| ProgressBar::new_spinner().with_message(workload.name));
             if let Some(step) = &step {
@@ -118,12 +120,14 @@ fn at_the_initiator(
     let report = Report {
         login_ms: round(login.as_secs_f64() * 1e3, 1),
         verified_bytes: disk.info().len(),
-        verify_ok: mismatch.is_none(),
+        verify_ok: verification.is_ok(),
+        written_sha256: verification.written,
+        read_sha256: verification.read,
         crc_errors: core.counters.dropped(DropReason::Crc),
         runs,
         frames: core.frames.received_frames + core.frames.sent_frames,
     };
-    Ok((report, mismatch))
+    Ok((report, verification.mismatch))
 }
 
 fn first_disk(initiator: &Initiator, interrupt: &Interrupt) -> anyhow::Result<Disk> {
@@ -141,8 +145,25 @@ fn first_disk(initiator: &Initiator, interrupt: &Interrupt) -> anyhow::Result<Di
     }
 }
 
+/// What came of writing a pattern and reading it back.
+struct Verification {
+    /// SHA-256 of what was written.
+    written: [u8; 32],
+    /// SHA-256 of what was read.
+    read: [u8; 32],
+    /// The first block that is not as it was written.
+    mismatch: Option<Mismatch>,
+}
+
+impl Verification {
+    /// Two checks that have nothing in common but the data.
+    fn is_ok(&self) -> bool {
+        self.written == self.read && self.mismatch.is_none()
+    }
+}
+
 /// Writes the pattern over the whole disk and reads it back.
-fn verify(disk: &Disk, json: bool, interrupt: &Interrupt) -> anyhow::Result<Result<(), Mismatch>> {
+fn verify(disk: &Disk, json: bool, interrupt: &Interrupt) -> anyhow::Result<Verification> {
     let (len, block_len) = (disk.info().len(), u64::from(disk.info().block_len));
     let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(2 * len) };
     let chunks = || {
@@ -156,9 +177,12 @@ fn verify(disk: &Disk, json: bool, interrupt: &Interrupt) -> anyhow::Result<Resu
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
     let pattern = Pattern::new(seed, disk.info().block_len as usize);
     let mut buffer = vec![0; CHUNK_LEN as usize];
+    let (mut written, mut read) = (Sha256::new(), Sha256::new());
+    let mut mismatch = None;
     for (lba, chunk_len) in chunks() {
         interrupt.check(|| "while writing the pattern".into())?;
         pattern.fill(lba, &mut buffer[..chunk_len]);
+        written.update(&buffer[..chunk_len]);
         disk.write_at(lba, &buffer[..chunk_len])
             .with_context(|| format!("writing the pattern at LBA {lba}"))?;
     }
@@ -169,10 +193,9 @@ fn verify(disk: &Disk, json: bool, interrupt: &Interrupt) -> anyhow::Result<Resu
         buffer[..chunk_len].fill(0);
         disk.read_at(lba, &mut buffer[..chunk_len])
             .with_context(|| format!("reading the pattern back at LBA {lba}"))?;
-        if let Err(mismatch) = pattern.check(lba, &buffer[..chunk_len]) {
-            return Ok(Err(mismatch));
-        }
+        read.update(&buffer[..chunk_len]);
+        mismatch = mismatch.or(pattern.check(lba, &buffer[..chunk_len]).err());
     }
     bar.finish_and_clear();
-    Ok(Ok(()))
+    Ok(Verification { written: written.finalize().into(), read: read.finalize().into(), mismatch })
 }

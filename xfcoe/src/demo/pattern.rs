@@ -1,8 +1,8 @@
 //! Data that tells where it belongs.
 //!
 //! A block's bytes follow from a seed and its LBA, so what comes back is compared with what must be there, byte by
-//! byte, instead of by the digest of a whole LUN: nothing can collide, it costs less than any digest (about a
-//! nanosecond for eight bytes), and an error names its block. The first eight bytes are the LBA itself, so a block
+//! byte, beside the digest of the whole LUN: it costs about a nanosecond for eight bytes, and an error names its
+//! block. The first eight bytes are the LBA itself, so a block
 //! that landed elsewhere, or an old one that came back, is told apart from a damaged one; in a capture it can be
 //! read by eye.
 

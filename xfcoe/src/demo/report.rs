@@ -15,6 +15,12 @@ pub struct Report {
     pub verified_bytes: u64,
     /// Whether all of them came back as they were written.
     pub verify_ok: bool,
+    /// SHA-256 of what was written.
+    #[serde(skip)]
+    pub written_sha256: [u8; 32],
+    /// SHA-256 of what was read.
+    #[serde(skip)]
+    pub read_sha256: [u8; 32],
     /// Frames whose FC CRC was wrong, at both ends together.
     pub crc_errors: u64,
     /// The measurements.
@@ -68,6 +74,8 @@ impl fmt::Display for Report {
         let verdict = if self.verify_ok { "every byte as written" } else { "NOT as written" };
         writeln!(f, "login to disk   {:.1} ms", self.login_ms)?;
         writeln!(f, "verified        {} MiB, {verdict}", self.verified_bytes >> 20)?;
+        writeln!(f, "sha256 written  {}", hex(&self.written_sha256))?;
+        writeln!(f, "sha256 read     {}", hex(&self.read_sha256))?;
         writeln!(f, "frames          {}, {} with a wrong CRC", self.frames, self.crc_errors)?;
         writeln!(f)?;
         let mut table = Table::new();
@@ -91,6 +99,10 @@ impl fmt::Display for Report {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +117,8 @@ mod tests {
             login_ms: 12.3,
             verified_bytes: 256 << 20,
             verify_ok: true,
+            written_sha256: [0xab; 32],
+            read_sha256: [0xab; 32],
             crc_errors: 0,
             runs: vec![run],
             frames: 4711,
@@ -124,12 +138,15 @@ mod tests {
     #[test]
     fn the_table_says_the_same() {
         let text = report().to_string();
+        let digest = "ab".repeat(32);
         let lines: Vec<_> = text.lines().map(str::trim_end).collect();
         assert_eq!(
             lines,
             [
                 "login to disk   12.3 ms",
                 "verified        256 MiB, every byte as written",
+                &format!("sha256 written  {digest}"),
+                &format!("sha256 read     {digest}"),
                 "frames          4711, 0 with a wrong CRC",
                 "",
                 "┌──────────────────────┬──────┬──────┬────────┬────────┬──────────┐",
