@@ -17,7 +17,7 @@ const MAX_SLEEP: Duration = Duration::from_millis(100);
 /// `waker` after setting `stop`.
 ///
 /// Without work it spins for a while and then sleeps on the port. The while grows as long as sleeps turn out to
-/// be shorter than [`MAX_SPIN`], so that an initiator with one command out does not find its target asleep.
+/// be shorter than a millisecond, so that an initiator with one command out does not find its target asleep.
 ///
 /// # Errors
 /// When the port's interface is gone.
