@@ -168,7 +168,7 @@ impl<P: Port> Core<P> {
     /// A consumer of this core with up to `depth` commands out; `waker` wakes it.
     ///
     /// # Panics
-    /// If there are [`MAX_CONSUMERS`] already.
+    /// If there are 256 already.
     pub fn attach_consumer(&mut self, depth: usize, waker: Arc<Waker>) -> Consumer {
         let (consumer, port) = consumer::pair(depth, Arc::clone(&self.link.core), waker);
         self.attach(port);
