@@ -79,3 +79,15 @@ pub fn ip(arguments: &[&str]) -> String {
     assert!(output.status.success(), "ip {}: {error}", arguments.join(" "));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// `len` bytes that are the same for the same `seed` and look like nothing: data to write and to know again.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let byte = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..len).map(byte).collect()
+}

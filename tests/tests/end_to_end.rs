@@ -13,6 +13,7 @@ use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, Status};
 use fc::wire::{MacAddr, Wwn};
 use san::{San, SanConfig};
 use std::sync::Arc;
+use tests::noise;
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const STEP: Duration = Duration::from_millis(1);
@@ -171,17 +172,6 @@ fn small_san(vlan: Option<u16>) -> SanConfig {
     let mut config = SanConfig::default();
     config.fcf.vlan = vlan;
     config
-}
-
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let byte = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    (0..len).map(byte).collect()
 }
 
 #[test]

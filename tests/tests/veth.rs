@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tests::{have_root, in_network_namespace, ip, veth_pair};
+use tests::{have_root, in_network_namespace, ip, noise, veth_pair};
 
 const OURS: &str = "xfcoe0";
 const SANS: &str = "san0";
@@ -46,17 +46,6 @@ impl Drop for RunningSan {
         let ended = self.thread.take().expect("joined once").join();
         assert!(ended.is_ok() || std::thread::panicking());
     }
-}
-
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let byte = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    (0..len).map(byte).collect()
 }
 
 fn only_disk(initiator: &Initiator) -> Disk {
