@@ -343,6 +343,7 @@ impl Control {
             node_name: identity.node_name,
             fc_id: self.session.map(|session| session.fc_id),
             mac: self.session.map(|session| session.mac),
+            online: self.vn_port.phase() == vn_port::Phase::Online,
             state: match &self.login_failure {
                 Some(failure) => format!("{}: {failure}", words::phase(self.vn_port.phase())),
                 None => words::phase(self.vn_port.phase()).to_owned(),

@@ -13,4 +13,4 @@ mod words;
 
 pub use control::{Config, Control};
 pub use edge::{Edge, run};
-pub use inventory::{FcfView, Inventory, LunView, TargetView, VnPortView};
+pub use inventory::{FcfView, Inventory, LunView, Obstacle, TargetView, VnPortView};

@@ -45,7 +45,7 @@ mod queue;
 mod start;
 
 pub use config::Config;
-pub use control::{FcfView, Inventory, LunView, TargetView, VnPortView};
+pub use control::{FcfView, Inventory, LunView, Obstacle, TargetView, VnPortView};
 pub use datapath::core::{CoreReport, Counters, DropReason, Task, TaskState};
 pub use disk::{Disk, DiskInfo};
 pub use error::{DiskError, StartError};

@@ -77,6 +77,21 @@ fn an_interface_that_is_not_there_is_said_with_those_that_are() {
 }
 
 #[test]
+fn a_link_without_a_fabric_is_said() {
+    if !tests::have_root() {
+        return;
+    }
+    let cable = Cable::lay().unwrap();
+    for command in [&["list", "--json"][..], &["read", "naa.6", "-"]] {
+        let arguments = [command, &["-i", INITIATOR_INTERFACE, "--timeout", "1"]].concat();
+        let output = cable.initiator.run(|| run(&arguments)).unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("no FCF was heard") && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
 fn a_demo_checks_its_lun_and_measures() {
     if !tests::have_root() {
         return;
@@ -226,6 +241,13 @@ fn a_file_goes_to_a_lun_and_comes_back() {
     let stderr = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains(&format!("there are: {TARGET}/0 ({id})")), "{stderr}");
+
+    for (command, beyond) in [("read", ["--offset", "1GiB"]), ("write", ["--offset", "262143KiB"])] {
+        let refused = at_initiator(&[command, &lun, &there, beyond[0], beyond[1]]);
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("end") && stderr.lines().count() == 1, "{stderr}");
+    }
 
     kill(pid(&san.0), Signal::SIGTERM).unwrap();
     assert_eq!(wait(&mut san.0, Duration::from_secs(10)), Some(0));

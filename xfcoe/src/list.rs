@@ -13,7 +13,8 @@ use std::time::Duration;
 pub(crate) fn run(args: &cli::List, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
     let session = Session::start(&Config::of_place(&args.place)?)?;
     session.settle(Duration::from_secs(args.timeout.into()), interrupt)?;
-    Ok(program::print(json, &Listing::of(&session))?)
+    program::print(json, &Listing::of(&session))?;
+    session.check_for_disks()
 }
 
 /// What all ports see. Names and addresses are texts, as people write them; names end in their units.

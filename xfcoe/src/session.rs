@@ -67,10 +67,18 @@ impl Session {
             if Instant::now() >= deadline {
                 let there: Vec<_> = disks.iter().map(|disk| describe(disk.info())).collect();
                 if there.is_empty() {
-                    bail!("no disk appeared in {timeout:?}; `xfcoe list` shows how far the login came");
+                    self.check_for_disks().with_context(|| format!("no disk in {timeout:?}"))?;
                 }
                 bail!("there is no LUN {name} after {timeout:?}; there are: {}", there.join(", "));
             }
+        }
+    }
+
+    /// Fails if a port has no disk, with what keeps it from having one.
+    pub(crate) fn check_for_disks(&self) -> anyhow::Result<()> {
+        match self.ports.iter().find_map(|port| Some((port, port.initiator.inventory().obstacle()?))) {
+            Some((port, obstacle)) => bail!("port `{}` on {}: {obstacle}", port.name, port.interface),
+            None => Ok(()),
         }
     }
 

@@ -138,9 +138,9 @@ fn first_disk(initiator: &Initiator, interrupt: &Interrupt) -> anyhow::Result<Di
         }
         interrupt.check(|| "while logging in".into())?;
         if Instant::now() >= deadline {
-            let inventory = initiator.inventory();
-            let state = inventory.vn_ports.first().map_or("no FCF was found", |port| &port.state);
-            bail!("no disk appeared in {LOGIN_TIMEOUT:?}; the login: {state}; -v logs its steps");
+            let obstacle =
+                initiator.inventory().obstacle().map_or_else(String::new, |what| format!(": {what}"));
+            bail!("no disk in {LOGIN_TIMEOUT:?}{obstacle}; -v logs the steps of the login");
         }
     }
 }

@@ -112,8 +112,11 @@ fn range(args: &Transfer, lun: &impl Blocks) -> anyhow::Result<Range<u64>> {
     let bytes = |amount: Amount| amount.to_bytes(block_len).unwrap_or(u64::MAX);
     let start = bytes(args.offset);
     let end = args.length.map_or(lun_len, |length| start.saturating_add(bytes(length)));
-    if start > lun_len || end > lun_len {
-        bail!("bytes {start} to {end} reach beyond LUN {}, which has {lun_len}", args.lun);
+    if start > lun_len {
+        bail!("offset {start} is beyond the end of LUN {}, which has {lun_len} bytes", args.lun);
+    }
+    if end > lun_len {
+        bail!("bytes {start} to {end} reach beyond the end of LUN {}, which has {lun_len}", args.lun);
     }
     Ok(start..end)
 }
