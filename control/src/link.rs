@@ -3,7 +3,7 @@
 use fc::wire::MacAddr;
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use std::io;
@@ -43,8 +43,6 @@ pub struct LinkState {
     pub mtu: u32,
     /// It is up and has a carrier.
     pub up: bool,
-    /// An XDP program is attached.
-    pub has_xdp: bool,
 }
 
 impl LinkState {
@@ -54,7 +52,6 @@ impl LinkState {
             mac: MacAddr::ZERO,
             mtu: 0,
             up: message.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-            has_xdp: false,
         };
         for attribute in &message.attributes {
             match attribute {
@@ -62,11 +59,6 @@ impl LinkState {
                     state.mac = <[u8; 6]>::try_from(&bytes[..]).map_or(MacAddr::ZERO, MacAddr);
                 }
                 LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
-                LinkAttribute::Xdp(parts) => {
-                    state.has_xdp = parts
-                        .iter()
-                        .any(|part| matches!(part, LinkXdp::Attached(how) if *how != XdpAttached::None));
-                }
                 _ => {}
             }
         }
@@ -77,7 +69,6 @@ impl LinkState {
 /// Follows one interface. Poll its descriptor for readability.
 pub struct LinkWatch {
     socket: Socket,
-    name: String,
     state: LinkState,
 }
 
@@ -102,7 +93,7 @@ impl LinkWatch {
                     {
                         let state = LinkState::from_message(&message);
                         socket.set_non_blocking(true).map_err(netlink)?;
-                        return Ok(Self { socket, name: name.to_owned(), state });
+                        return Ok(Self { socket, state });
                     }
                     NetlinkPayload::Error(error) if error.code.is_some() => {
                         return Err(LinkError::NoInterface { name: name.to_owned() });
@@ -113,20 +104,13 @@ impl LinkWatch {
         }
     }
 
-    /// The interface's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The interface as it was told last.
     pub fn state(&self) -> &LinkState {
         &self.state
     }
 
-    /// Takes what the kernel has told since, and says whether the interface has changed. One that was deleted is
-    /// down.
-    pub fn poll(&mut self) -> bool {
-        let before = self.state.clone();
+    /// Takes what the kernel has told since. An interface that was deleted is down.
+    pub fn poll(&mut self) {
         // Never waits. An overrun loses messages; the next one has the whole state again.
         while let Ok((bytes, _)) = self.socket.recv_from_full() {
             for payload in messages(&bytes) {
@@ -142,7 +126,6 @@ impl LinkWatch {
                 }
             }
         }
-        self.state != before
     }
 }
 
@@ -187,7 +170,7 @@ mod tests {
     fn the_loopback_interface_is_found_and_another_is_not() {
         let watch = LinkWatch::open("lo").unwrap();
         assert_eq!(watch.state().index, 1);
-        assert!(watch.state().mtu > 0 && !watch.state().has_xdp);
+        assert!(watch.state().mtu > 0);
         let error = LinkWatch::open("xfcoe-none0").err().unwrap();
         assert!(error.to_string().contains("no interface xfcoe-none0"), "{error}");
     }

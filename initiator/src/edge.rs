@@ -10,7 +10,6 @@ use datapath::port::nic::Nic;
 use fc::messages::{Command, Completion, FromCore, ToCore};
 use fc::time::Duration;
 use fc::wire::MacAddr;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +19,8 @@ pub(crate) struct ThreadEdge {
     pub(crate) consumer: Consumer,
     pub(crate) nic: Nic,
     pub(crate) link: LinkWatch,
-    /// Whether control has been told of the link as it was at the start.
-    pub(crate) link_told: bool,
+    /// Whether the link was there when control was told of it last.
+    pub(crate) link_told: Option<bool>,
     pub(crate) waker: Arc<Waker>,
     pub(crate) inventory: Arc<Published<Inventory>>,
     pub(crate) stop: Arc<AtomicBool>,
@@ -33,28 +32,15 @@ impl ThreadEdge {
     /// Sleeps until something may have come, and says whether control shall go on.
     pub(crate) fn wait(&mut self, timeout: Duration) -> bool {
         self.consumer.kick();
-        self.waker.prepare_to_sleep();
-        let stopping = self.is_stopping();
-        let stop_is_new = stopping && !std::mem::replace(&mut self.stop_told, stopping);
-        let ready = self.core.has_frame() || self.consumer.has_completion() || stop_is_new;
-        if !ready {
-            let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-            let mut fds = [readable(self.waker.as_fd()), readable(self.link.as_fd())];
-            let timeout =
-                PollTimeout::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
-            if let Err(error) = poll(&mut fds, timeout)
-                && error != nix::Error::EINTR
-            {
-                tracing::error!(%error, "control can't wait for events");
-                std::thread::sleep(Duration::from_millis(10));
-            }
+        let Self { core, consumer, stop, stop_told, .. } = &*self;
+        let is_ready =
+            || core.has_frame() || consumer.has_completion() || !stop_told && stop.load(Ordering::Acquire);
+        if let Err(error) = self.waker.wait_with(self.link.as_fd(), timeout, is_ready) {
+            tracing::error!(%error, "control can't wait for events");
+            std::thread::sleep(Duration::from_millis(10));
         }
-        self.waker.awake();
-        !self.is_stopping()
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
+        self.stop_told = self.stop.load(Ordering::Acquire);
+        !self.stop_told
     }
 }
 
@@ -96,11 +82,9 @@ impl Edge for ThreadEdge {
     }
 
     fn link_change(&mut self) -> Option<bool> {
-        let before = self.link.state().up;
         self.link.poll();
         let up = self.link.state().up;
-        let first = !std::mem::replace(&mut self.link_told, true);
-        (first || up != before).then_some(up)
+        (self.link_told.replace(up) != Some(up)).then_some(up)
     }
 
     fn publish(&mut self, inventory: &Inventory) {
