@@ -255,12 +255,12 @@ impl<P: Port> Core<P> {
     fn take_messages(&mut self, now: Instant) -> bool {
         let mut busy = false;
         for _ in 0..BATCH {
+            if self.link.to_core.is_empty() {
+                break;
+            }
             // Every message may need a frame: without one they wait.
             let Some(frame) = self.allocate() else { break };
-            let Some(message) = self.link.to_core.pop() else {
-                self.port.release(frame);
-                break;
-            };
+            let message = self.link.to_core.pop().expect("only the core takes messages");
             busy = true;
             match message {
                 ToCore::Transmit(bytes) => {
