@@ -16,28 +16,8 @@ pub struct FcFrame {
 
 impl FcFrame {
     /// The only frame of an exchange's first sequence.
-    pub fn request(
-        (r_ctl, fc_type): (RCtl, FcType),
-        s_id: FcId,
-        d_id: FcId,
-        ox_id: u16,
-        payload: Vec<u8>,
-    ) -> Self {
-        let header = FcHeader {
-            r_ctl,
-            d_id,
-            cs_ctl: 0,
-            s_id,
-            fc_type,
-            f_ctl: FCtl::REQUEST,
-            seq_id: 0,
-            df_ctl: 0,
-            seq_cnt: 0.into(),
-            ox_id: ox_id.into(),
-            rx_id: UNASSIGNED_XID.into(),
-            parameter: 0.into(),
-        };
-        Self { header, payload }
+    pub fn request(kind: (RCtl, FcType), s_id: FcId, d_id: FcId, ox_id: u16, payload: Vec<u8>) -> Self {
+        Self { header: FcHeader::request(kind, s_id, d_id, ox_id), payload }
     }
 
     /// The link service reply to `request`. As Linux does, the responder gives no RX_ID.

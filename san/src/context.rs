@@ -60,18 +60,5 @@ pub(crate) fn reply_header(request: &FcHeader, r_ctl: RCtl, s_id: FcId) -> FcHea
 
 /// The header of an ELS request of our own.
 pub(crate) fn request_header(s_id: FcId, d_id: FcId, ox_id: u16) -> FcHeader {
-    FcHeader {
-        r_ctl: RCtl::ELS_REQUEST,
-        d_id,
-        cs_ctl: 0,
-        s_id,
-        fc_type: FcType::ELS,
-        f_ctl: FCtl::REQUEST,
-        seq_id: 0,
-        df_ctl: 0,
-        seq_cnt: 0.into(),
-        ox_id: ox_id.into(),
-        rx_id: UNASSIGNED_XID.into(),
-        parameter: 0.into(),
-    }
+    FcHeader::request((RCtl::ELS_REQUEST, FcType::ELS), s_id, d_id, ox_id)
 }

@@ -37,20 +37,9 @@ impl NexusEntry {
             vlan: nexus.vlan,
             ethertype: EtherType::FCOE,
         };
-        let header = FcHeader {
-            r_ctl: RCtl::COMMAND,
-            d_id: nexus.d_id,
-            cs_ctl: 0,
-            s_id: nexus.s_id,
-            fc_type: FcType::FCP,
-            f_ctl: FCtl::default(),
-            seq_id: 0,
-            df_ctl: 0,
-            seq_cnt: 0.into(),
-            ox_id: UNASSIGNED_XID.into(),
-            rx_id: UNASSIGNED_XID.into(),
-            parameter: 0.into(),
-        };
+        // All but the addresses is written anew for each frame.
+        let kind = (RCtl::COMMAND, FcType::FCP);
+        let header = FcHeader::request(kind, nexus.s_id, nexus.d_id, UNASSIGNED_XID);
         let mut front = [0; MAX_FRONT_LEN];
         let ethernet_len = ethernet.emit(&mut front);
         front[ethernet_len + PROLOGUE_LEN..][..HEADER_LEN].copy_from_slice(header.as_bytes());

@@ -55,10 +55,22 @@ impl FcHeader {
         })
     }
 
-    /// The identifier that the receiver of this frame gave the exchange: OX_ID in a frame from the responder,
-    /// RX_ID in one from the originator.
-    pub fn receiver_xid(&self) -> u16 {
-        if self.f_ctl.has(FCtl::EXCHANGE_RESPONDER) { self.ox_id.get() } else { self.rx_id.get() }
+    /// The header of the only frame of an exchange's first sequence, which waits for the reply.
+    pub fn request((r_ctl, fc_type): (RCtl, FcType), s_id: FcId, d_id: FcId, ox_id: u16) -> Self {
+        Self {
+            r_ctl,
+            d_id,
+            cs_ctl: 0,
+            s_id,
+            fc_type,
+            f_ctl: FCtl::REQUEST,
+            seq_id: 0,
+            df_ctl: 0,
+            seq_cnt: 0.into(),
+            ox_id: ox_id.into(),
+            rx_id: UNASSIGNED_XID.into(),
+            parameter: 0.into(),
+        }
     }
 }
 

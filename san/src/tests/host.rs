@@ -351,20 +351,7 @@ pub(super) fn wwpn(number: u8) -> Wwn {
 
 /// The header of an FCP_CMND.
 pub(super) fn request_header(s_id: FcId, d_id: FcId, ox_id: u16) -> FcHeader {
-    FcHeader {
-        r_ctl: RCtl::COMMAND,
-        d_id,
-        cs_ctl: 0,
-        s_id,
-        fc_type: FcType::FCP,
-        f_ctl: FCtl::REQUEST,
-        seq_id: 0,
-        df_ctl: 0,
-        seq_cnt: 0.into(),
-        ox_id: ox_id.into(),
-        rx_id: UNASSIGNED_XID.into(),
-        parameter: 0.into(),
-    }
+    FcHeader::request((RCtl::COMMAND, FcType::FCP), s_id, d_id, ox_id)
 }
 
 fn look(bytes: &[u8]) -> Seen {

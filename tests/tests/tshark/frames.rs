@@ -2,7 +2,7 @@
 
 use fc::wire::ethernet::{EtherType, EthernetHeader, VlanTag};
 use fc::wire::fcoe::{self, Eof, Sof};
-use fc::wire::header::{FCtl, FcHeader, FcType, RCtl, UNASSIGNED_XID};
+use fc::wire::header::{FCtl, FcHeader, FcType, RCtl};
 use fc::wire::{FcId, MacAddr, Wwn};
 
 pub(crate) const INITIATOR: FcId = FcId([1, 1, 1]);
@@ -15,20 +15,7 @@ pub(crate) const VLAN: VlanTag = VlanTag::new(100, 3);
 
 /// The header of a request that waits for its reply, from the initiator.
 pub(crate) fn request(r_ctl: RCtl, fc_type: FcType, d_id: FcId, ox_id: u16) -> FcHeader {
-    FcHeader {
-        r_ctl,
-        d_id,
-        cs_ctl: 0,
-        s_id: INITIATOR,
-        fc_type,
-        f_ctl: FCtl::REQUEST,
-        seq_id: 0,
-        df_ctl: 0,
-        seq_cnt: 0.into(),
-        ox_id: ox_id.into(),
-        rx_id: UNASSIGNED_XID.into(),
-        parameter: 0.into(),
-    }
+    FcHeader::request((r_ctl, fc_type), INITIATOR, d_id, ox_id)
 }
 
 /// The header of the last frame that the responder sends in `request`'s exchange.

@@ -9,7 +9,7 @@ mod transitions;
 use super::*;
 use crate::wire::ethernet::{EtherType, EthernetHeader, MIN_FRAME_LEN};
 use crate::wire::fip::{Fabric, FcMap, FkaAdvPeriod, MAX_FCOE_SIZE};
-use crate::wire::header::{FCtl, FcType, RCtl, UNASSIGNED_XID};
+use crate::wire::header::{FcType, RCtl};
 use crate::wire::{FcId, Wwn};
 
 const ENODE: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0e]);
@@ -103,20 +103,7 @@ impl TestFcf {
 }
 
 fn els_header(d_id: FcId, s_id: FcId) -> FcHeader {
-    FcHeader {
-        r_ctl: RCtl::ELS_REQUEST,
-        d_id,
-        cs_ctl: 0,
-        s_id,
-        fc_type: FcType::ELS,
-        f_ctl: FCtl::REQUEST,
-        seq_id: 0,
-        df_ctl: 0,
-        seq_cnt: 0.into(),
-        ox_id: 0x10.into(),
-        rx_id: UNASSIGNED_XID.into(),
-        parameter: 0.into(),
-    }
+    FcHeader::request((RCtl::ELS_REQUEST, FcType::ELS), s_id, d_id, 0x10)
 }
 
 fn vn_port(number: u8) -> VxPort {
