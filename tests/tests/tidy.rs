@@ -23,10 +23,7 @@ const FORBIDDEN: [(&str, &str); 8] = [
     (concat!("/wo", "rk/"), "is a path of one machine"),
 ];
 
-/// Files that may break a rule: the file, the rule (a word of [`FORBIDDEN`] or [`LENGTH`]), and why.
-const EXCEPTIONS: [(&str, &str, &str); 1] =
-    [("datapath/src/core/tests.rs", LENGTH, "the poll core's scenarios share one pair of ends")];
-
+// The rules beside those words.
 const LENGTH: &str = "length";
 const TRAILING_BLANK: &str = "trailing blank";
 const LAST_NEWLINE: &str = "newline at the end";
@@ -36,20 +33,11 @@ fn every_file_is_tidy() {
     let files = tracked_files();
     assert!(files.len() > 50, "git lists only {} files", files.len());
     let mut wrong = Vec::new();
-    let mut unused: Vec<_> = EXCEPTIONS.iter().collect();
     for file in files {
         // What isn't UTF-8 is a capture or an object, not text.
         let Ok(text) = fs::read_to_string(repository().join(&file)) else { continue };
-        for (rule, complaint) in complaints(&file, &text) {
-            let excepted = |exception: &&(&str, &str, &str)| exception.0 == file && exception.1 == rule;
-            if EXCEPTIONS.iter().any(|exception| excepted(&exception)) {
-                unused.retain(|exception| !excepted(exception));
-            } else {
-                wrong.push(complaint);
-            }
-        }
+        wrong.extend(complaints(&file, &text).into_iter().map(|(_, complaint)| complaint));
     }
-    wrong.extend(unused.iter().map(|exception| format!("exception that nothing needs: {exception:?}")));
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
