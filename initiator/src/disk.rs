@@ -1,7 +1,8 @@
 //! A logical unit as a disk.
 
 use crate::error::DiskError;
-use crate::queue::{DiskQueue, Request};
+use crate::queue::DiskQueue;
+use crate::requests::{Request, Requests};
 use datapath::consumer::MAX_TRANSFER_LEN;
 use datapath::core::thread::CoreHandle;
 use datapath::port::Waker;
@@ -51,7 +52,7 @@ pub struct DiskInfo {
 
 impl DiskInfo {
     /// What is known of a logical unit; `None` as long as it tells no capacity.
-    pub(crate) fn new(target: Wwn, unit: &LogicalUnit) -> Option<Self> {
+    pub fn new(target: Wwn, unit: &LogicalUnit) -> Option<Self> {
         let capacity = unit.capacity.filter(|capacity| capacity.block_len_bytes > 0)?;
         let block_len = capacity.block_len_bytes;
         let limit = unit
@@ -111,7 +112,7 @@ impl Disk {
     pub fn queue(&self, depth: usize) -> Result<DiskQueue, DiskError> {
         let waker = Arc::new(Waker::new().map_err(DiskError::System)?);
         let consumer = self.core.attach_consumer(depth, waker);
-        Ok(DiskQueue::new(consumer, Arc::clone(&self.info), self.nexus, self.info.lun))
+        Ok(DiskQueue::new(consumer, Requests::new(Arc::clone(&self.info), self.nexus, depth)))
     }
 
     /// Reads whole blocks from `lba` on, and returns when they are all there.

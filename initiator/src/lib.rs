@@ -42,6 +42,7 @@ mod edge;
 mod error;
 mod published;
 mod queue;
+mod requests;
 mod start;
 
 pub use config::Config;
@@ -50,7 +51,8 @@ pub use datapath::core::{CoreReport, Counters, DropReason, Task, TaskState};
 pub use disk::{Disk, DiskInfo};
 pub use error::{DiskError, StartError};
 pub use fc::fip::{Preferred, VlanChoice};
-pub use queue::{DiskQueue, Done, Refused, Request};
+pub use queue::DiskQueue;
+pub use requests::{Done, Refused, Request, Requests};
 
 use datapath::core::thread::{CoreStopped, CoreThread};
 use datapath::port::Waker;

@@ -1,152 +1,46 @@
-//! A disk's queue: owned buffers in, completions out, retries in between.
+//! A disk's queue: its requests, joined to the core and the clock.
 
 use crate::disk::DiskInfo;
 use crate::error::DiskError;
+use crate::requests::{Done, Refused, Request, Requests};
 use datapath::consumer::Consumer;
-use fc::messages::{Buffer, Cdb, Command, Completion, Ended, NexusId, Transfer, TransportError};
-use fc::wire::fcp::Lun;
-use fc::wire::scsi::unmap::{self, UnmapRange};
-use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, SenseKey, Status};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// When a command's exchange is aborted. Targets that recover from an error of their own take seconds.
-pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often a command is tried again: a unit attention may stand for each of several events, and an exchange that
-/// was aborted may be again.
-const MAX_RETRIES: u8 = 5;
-
-/// How long to wait before a target that was busy is asked again.
-const BUSY_DELAY: Duration = Duration::from_millis(2);
-
-/// What a disk can be asked for. Addresses and lengths are in the disk's blocks.
-#[derive(Debug)]
-pub enum Request {
-    /// Fill the buffer from `lba` on.
-    Read {
-        /// First block.
-        lba: u64,
-        /// A whole number of blocks.
-        buffer: Buffer,
-    },
-    /// Write the buffer from `lba` on.
-    Write {
-        /// First block.
-        lba: u64,
-        /// A whole number of blocks.
-        buffer: Buffer,
-    },
-    /// What has been written before stays, whatever happens to the target.
-    Flush,
-    /// Nobody needs these blocks' data any more.
-    Discard {
-        /// First block.
-        lba: u64,
-        /// How many.
-        blocks: u32,
-    },
-}
-
-/// The end of a request. There is exactly one for each.
-#[derive(Debug)]
-pub struct Done {
-    /// The number that the request was submitted with.
-    pub tag: u64,
-    /// How it ended.
-    pub result: Result<(), DiskError>,
-    /// The buffer, given back. A discard gives back nothing.
-    pub buffer: Option<Buffer>,
-    /// From the submission to the last attempt's end, retries and their waits included.
-    pub latency: Duration,
-}
-
-/// Why a request was not taken; its buffer is given back.
-#[derive(Debug)]
-pub struct Refused {
-    /// Why.
-    pub reason: DiskError,
-    /// The request.
-    pub request: Request,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Data,
-    /// Its buffer is our own parameter list.
-    Discard,
-    Flush,
-}
-
-struct InFlight {
-    user_tag: u64,
-    cdb: Cdb,
-    kind: Kind,
-    started: Instant,
-    retries: u8,
-}
-
-struct Waiting {
-    at: Instant,
-    slot: usize,
-    transfer: Transfer,
-}
+use fc::time::Instant;
+use std::time::Duration;
 
 /// A queue to a disk with a bounded number of requests out. Owned by one thread; open as many as there are threads.
 ///
-/// Requests complete in any order. Unit attentions, a busy target and exchanges that were aborted are tried again:
-/// reads, writes, flushes and discards may all be done twice.
+/// [`Requests`] says what happens to a request.
 pub struct DiskQueue {
     consumer: Consumer,
-    info: Arc<DiskInfo>,
-    nexus: NexusId,
-    lun: Lun,
-    in_flight: Vec<Option<InFlight>>,
-    free: Vec<usize>,
-    waiting: Vec<Waiting>,
+    requests: Requests,
+    /// The origin of the requests' clock.
+    origin: std::time::Instant,
 }
 
 impl DiskQueue {
-    pub(crate) fn new(consumer: Consumer, info: Arc<DiskInfo>, nexus: NexusId, lun: Lun) -> Self {
-        let depth = consumer.depth();
-        Self {
-            consumer,
-            info,
-            nexus,
-            lun,
-            in_flight: (0..depth).map(|_| None).collect(),
-            free: (0..depth).rev().collect(),
-            waiting: Vec::with_capacity(depth),
-        }
+    pub(crate) fn new(consumer: Consumer, requests: Requests) -> Self {
+        Self { consumer, requests, origin: std::time::Instant::now() }
     }
 
     /// The disk's properties.
     pub fn info(&self) -> &DiskInfo {
-        &self.info
+        self.requests.info()
     }
 
     /// Requests that are out.
     pub fn outstanding(&self) -> usize {
-        self.in_flight.len() - self.free.len()
+        self.requests.outstanding()
     }
 
     /// Submits a request; `tag` comes back in its [`Done`]. [`Self::kick`] makes sure that a core that sleeps sees
     /// it.
     ///
     /// # Errors
-    /// The request is given back when it reaches beyond the disk, is no whole number of blocks or longer than the
-    /// disk takes, or when the queue is full.
+    /// As [`Requests::submit`].
     pub fn submit(&mut self, tag: u64, request: Request) -> Result<(), Refused> {
-        if let Err(reason) = self.check(&request) {
-            return Err(Refused { reason, request });
-        }
-        let Some(slot) = self.free.pop() else {
-            return Err(Refused { reason: DiskError::QueueFull, request });
-        };
-        let (kind, cdb, transfer) = self.translate(request);
-        self.in_flight[slot] =
-            Some(InFlight { user_tag: tag, cdb, kind, started: Instant::now(), retries: 0 });
-        self.issue(slot, transfer);
+        let now = self.now();
+        self.requests.submit(now, tag, request)?;
+        self.send(now);
         Ok(())
     }
 
@@ -157,13 +51,21 @@ impl DiskQueue {
 
     /// The next request that has ended.
     pub fn poll(&mut self) -> Option<Done> {
-        self.issue_waiting();
-        while let Some(completion) = self.consumer.poll() {
-            if let Some(done) = self.handle(completion) {
-                return Some(done);
-            }
+        // Who polls in a loop doesn't read the clock each time.
+        if !self.consumer.has_completion() && self.requests.poll_timeout().is_none() {
+            return None;
         }
-        None
+        let now = self.now();
+        let mut done = None;
+        while done.is_none()
+            && let Some(completion) = self.consumer.poll()
+        {
+            done = self.requests.handle_completion(now, completion);
+        }
+        if self.send(now) {
+            self.consumer.kick();
+        }
+        done
     }
 
     /// Sleeps until a request may have ended, or `timeout` has passed.
@@ -171,154 +73,21 @@ impl DiskQueue {
     /// # Errors
     /// [`DiskError::System`] when the thread can't sleep.
     pub fn wait(&self, timeout: Duration) -> Result<(), DiskError> {
-        let now = Instant::now();
-        let due = self.waiting.iter().map(|waiting| waiting.at.saturating_duration_since(now)).min();
+        let due = self.requests.poll_timeout().map(|at| at.since(self.now()));
         self.consumer.wait(due.map_or(timeout, |due| due.min(timeout))).map_err(DiskError::System)
     }
 
-    fn check(&self, request: &Request) -> Result<(), DiskError> {
-        let (lba, blocks) = match request {
-            Request::Read { lba, buffer } | Request::Write { lba, buffer } => {
-                let block_len = self.info.block_len as usize;
-                if buffer.is_empty() || !buffer.len().is_multiple_of(block_len) {
-                    return Err(DiskError::Unaligned { len: buffer.len(), block_len: self.info.block_len });
-                }
-                if buffer.len() > self.info.max_transfer_len {
-                    return Err(DiskError::TooLong { len: buffer.len(), limit: self.info.max_transfer_len });
-                }
-                (*lba, (buffer.len() / block_len) as u64)
-            }
-            Request::Flush => return Ok(()),
-            Request::Discard { .. } if !self.info.discard => return Err(DiskError::NoDiscard),
-            Request::Discard { lba, blocks } => (*lba, u64::from(*blocks)),
-        };
-        let end = lba.checked_add(blocks).filter(|&end| end <= self.info.blocks);
-        end.map(|_| ()).ok_or(DiskError::OutOfRange { lba, blocks, capacity: self.info.blocks })
+    /// Hands commands to the core, and says whether there were any.
+    fn send(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(command) = self.requests.poll_command(now) {
+            assert!(self.consumer.submit(command).is_ok(), "a queue has more commands out than its depth");
+            any = true;
+        }
+        any
     }
 
-    fn translate(&self, request: Request) -> (Kind, Cdb, Transfer) {
-        let extent = |lba, buffer: &Buffer| {
-            let blocks = buffer.len() / self.info.block_len as usize;
-            Extent::sixteen(lba, u32::try_from(blocks).expect("checked against the longest transfer"))
-        };
-        let flags = IoFlags::default();
-        let (kind, command, transfer) = match request {
-            Request::Read { lba, buffer } => {
-                let command = ScsiCommand::Read { extent: extent(lba, &buffer), flags };
-                (Kind::Data, command, Transfer::Read(buffer))
-            }
-            Request::Write { lba, buffer } => {
-                let command = ScsiCommand::Write { extent: extent(lba, &buffer), flags };
-                (Kind::Data, command, Transfer::Write(buffer))
-            }
-            Request::Flush => {
-                // All blocks: an LBA and a count of 0 (SBC-3, 5.23).
-                let command =
-                    ScsiCommand::SynchronizeCache { extent: Extent::sixteen(0, 0), immediate: false };
-                (Kind::Flush, command, Transfer::None)
-            }
-            Request::Discard { lba, blocks } => {
-                let mut list = vec![0; unmap::len(1)].into_boxed_slice();
-                unmap::emit(&[UnmapRange::new(lba, blocks)], &mut list);
-                let parameter_len = u16::try_from(list.len()).expect("one range");
-                (
-                    Kind::Discard,
-                    ScsiCommand::Unmap { anchor: false, group: 0, parameter_len },
-                    Transfer::Write(list),
-                )
-            }
-        };
-        (kind, Cdb::from(&command), transfer)
-    }
-
-    fn issue(&mut self, slot: usize, transfer: Transfer) {
-        let in_flight = self.in_flight[slot].as_ref().expect("a slot that is issued is taken");
-        let command = Command {
-            tag: slot as u64,
-            nexus: self.nexus,
-            lun: self.lun,
-            cdb: in_flight.cdb,
-            transfer,
-            timeout: COMMAND_TIMEOUT,
-        };
-        assert!(self.consumer.submit(command).is_ok(), "a queue has more commands out than slots");
-    }
-
-    fn issue_waiting(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        while let Some(index) = self.waiting.iter().position(|waiting| waiting.at <= now) {
-            let Waiting { slot, transfer, .. } = self.waiting.swap_remove(index);
-            self.issue(slot, transfer);
-        }
-        self.consumer.kick();
-    }
-
-    /// Ends a request, or tries it again.
-    fn handle(&mut self, completion: Completion) -> Option<Done> {
-        let slot = usize::try_from(completion.tag).expect("our own slot number");
-        let in_flight = self.in_flight[slot].as_mut().expect("a completion has its request");
-        let wanted = completion.transfer.len();
-        let verdict = match completion.result {
-            Ok(ended) => judge(&ended, wanted),
-            Err(error) => Verdict::Retry { after: Duration::ZERO, otherwise: error.into() },
-        };
-        let result = match verdict {
-            Verdict::Done(result) => result,
-            Verdict::Retry { after, otherwise } => {
-                let worth_it = !matches!(
-                    otherwise,
-                    DiskError::Transport(TransportError::Stopped | TransportError::NexusGone)
-                );
-                if worth_it && in_flight.retries < MAX_RETRIES {
-                    in_flight.retries += 1;
-                    if after.is_zero() {
-                        self.issue(slot, completion.transfer);
-                        self.consumer.kick();
-                    } else {
-                        self.waiting.push(Waiting {
-                            at: Instant::now() + after,
-                            slot,
-                            transfer: completion.transfer,
-                        });
-                    }
-                    return None;
-                }
-                Err(otherwise)
-            }
-        };
-        let in_flight = self.in_flight[slot].take().expect("looked at above");
-        self.free.push(slot);
-        let buffer = if in_flight.kind == Kind::Discard { None } else { completion.transfer.into_buffer() };
-        Some(Done { tag: in_flight.user_tag, result, buffer, latency: in_flight.started.elapsed() })
-    }
-}
-
-enum Verdict {
-    Done(Result<(), DiskError>),
-    Retry { after: Duration, otherwise: DiskError },
-}
-
-/// What a SCSI status means for a request that moves `wanted` bytes (SAM-5, 5.3).
-fn judge(ended: &Ended, wanted: usize) -> Verdict {
-    let failure = || DiskError::Scsi { status: ended.status, sense: ended.sense };
-    match (ended.status, ended.sense) {
-        (Status::GOOD, _) if ended.transferred as usize == wanted => Verdict::Done(Ok(())),
-        (Status::GOOD, _) => {
-            Verdict::Done(Err(DiskError::Short { expected: wanted, transferred: ended.transferred as usize }))
-        }
-        (Status::BUSY | Status::TASK_SET_FULL, _) => {
-            let asked = Duration::from_millis(u64::from(ended.retry_delay & 0x3fff) * 100);
-            Verdict::Retry { after: asked.clamp(BUSY_DELAY, Duration::from_secs(10)), otherwise: failure() }
-        }
-        (Status::CHECK_CONDITION, Some(sense)) if sense.key == SenseKey::UNIT_ATTENTION => {
-            Verdict::Retry { after: Duration::ZERO, otherwise: failure() }
-        }
-        (Status::CHECK_CONDITION, Some(sense)) if sense.key == SenseKey::ABORTED_COMMAND => {
-            Verdict::Retry { after: Duration::ZERO, otherwise: failure() }
-        }
-        _ => Verdict::Done(Err(failure())),
+    fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 }

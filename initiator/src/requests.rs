@@ -1,0 +1,299 @@
+//! A disk's requests as a machine: requests and completions in, commands and ends out. It reads no clock and sends
+//! nothing itself.
+
+use crate::disk::DiskInfo;
+use crate::error::DiskError;
+use fc::messages::{Buffer, Cdb, Command, Completion, Ended, NexusId, Transfer, TransportError};
+use fc::time::{Duration, Instant};
+use fc::wire::scsi::unmap::{self, UnmapRange};
+use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, SenseKey, Status};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// When a command's exchange is aborted. Targets that recover from an error of their own take seconds.
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a command is tried again: a unit attention may stand for each of several events, and an exchange that
+/// was aborted may be again.
+const MAX_RETRIES: u8 = 5;
+
+/// How long to wait before a target that was busy is asked again.
+const BUSY_DELAY: Duration = Duration::from_millis(2);
+
+/// What a disk can be asked for. Addresses and lengths are in the disk's blocks.
+#[derive(Debug)]
+pub enum Request {
+    /// Fill the buffer from `lba` on.
+    Read {
+        /// First block.
+        lba: u64,
+        /// A whole number of blocks.
+        buffer: Buffer,
+    },
+    /// Write the buffer from `lba` on.
+    Write {
+        /// First block.
+        lba: u64,
+        /// A whole number of blocks.
+        buffer: Buffer,
+    },
+    /// What has been written before stays, whatever happens to the target.
+    Flush,
+    /// Nobody needs these blocks' data any more.
+    Discard {
+        /// First block.
+        lba: u64,
+        /// How many.
+        blocks: u32,
+    },
+}
+
+/// The end of a request. There is exactly one for each.
+#[derive(Debug)]
+pub struct Done {
+    /// The number that the request was submitted with.
+    pub tag: u64,
+    /// How it ended.
+    pub result: Result<(), DiskError>,
+    /// The buffer, given back. A discard gives back nothing.
+    pub buffer: Option<Buffer>,
+    /// From the submission to the last attempt's end, retries and their waits included.
+    pub latency: Duration,
+}
+
+/// Why a request was not taken; its buffer is given back.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub reason: DiskError,
+    /// The request.
+    pub request: Request,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Data,
+    /// Its buffer is our own parameter list.
+    Discard,
+    Flush,
+}
+
+struct InFlight {
+    user_tag: u64,
+    cdb: Cdb,
+    kind: Kind,
+    started: Instant,
+    retries: u8,
+}
+
+struct Waiting {
+    at: Instant,
+    slot: usize,
+    transfer: Transfer,
+}
+
+/// The requests of one queue to a disk, a bounded number of them.
+///
+/// Requests complete in any order. Unit attentions, a busy target and exchanges that were aborted are tried again:
+/// reads, writes, flushes and discards may all be done twice.
+pub struct Requests {
+    info: Arc<DiskInfo>,
+    nexus: NexusId,
+    in_flight: Vec<Option<InFlight>>,
+    free: Vec<usize>,
+    /// Commands that can go out now.
+    ready: VecDeque<Command>,
+    waiting: Vec<Waiting>,
+}
+
+impl Requests {
+    /// Up to `depth` requests at a time to the disk behind `nexus`.
+    ///
+    /// # Panics
+    /// If `depth` is zero.
+    pub fn new(info: Arc<DiskInfo>, nexus: NexusId, depth: usize) -> Self {
+        assert!(depth > 0, "a queue without room for a request");
+        Self {
+            info,
+            nexus,
+            in_flight: (0..depth).map(|_| None).collect(),
+            free: (0..depth).rev().collect(),
+            ready: VecDeque::with_capacity(depth),
+            waiting: Vec::with_capacity(depth),
+        }
+    }
+
+    /// The disk's properties.
+    pub fn info(&self) -> &DiskInfo {
+        &self.info
+    }
+
+    /// Requests that have not ended.
+    pub fn outstanding(&self) -> usize {
+        self.in_flight.len() - self.free.len()
+    }
+
+    /// Takes a request; `tag` comes back in its [`Done`].
+    ///
+    /// # Errors
+    /// The request is given back when it reaches beyond the disk, is no whole number of blocks or longer than the
+    /// disk takes, or when there are as many as the queue's depth.
+    pub fn submit(&mut self, now: Instant, tag: u64, request: Request) -> Result<(), Refused> {
+        if let Err(reason) = self.check(&request) {
+            return Err(Refused { reason, request });
+        }
+        let Some(slot) = self.free.pop() else {
+            return Err(Refused { reason: DiskError::QueueFull, request });
+        };
+        let (kind, cdb, transfer) = self.translate(request);
+        self.in_flight[slot] = Some(InFlight { user_tag: tag, cdb, kind, started: now, retries: 0 });
+        self.issue(slot, transfer);
+        Ok(())
+    }
+
+    /// The next command to send: each comes back to [`Self::handle_completion`]. There are never more out than the
+    /// depth.
+    pub fn poll_command(&mut self, now: Instant) -> Option<Command> {
+        if let Some(index) = self.waiting.iter().position(|waiting| waiting.at <= now) {
+            let Waiting { slot, transfer, .. } = self.waiting.swap_remove(index);
+            self.issue(slot, transfer);
+        }
+        self.ready.pop_front()
+    }
+
+    /// When [`Self::poll_command`] may have a command though nothing ended before; `None` if only a request or a
+    /// completion can bring one.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.iter().map(|waiting| waiting.at).min()
+    }
+
+    /// Takes a command's end: it is its request's, or the command is tried again.
+    ///
+    /// # Panics
+    /// If no command with this tag is out.
+    pub fn handle_completion(&mut self, now: Instant, completion: Completion) -> Option<Done> {
+        let slot = usize::try_from(completion.tag).expect("our own slot number");
+        let in_flight = self.in_flight[slot].as_mut().expect("a completion has its request");
+        let verdict = match completion.result {
+            Ok(ended) => judge(&ended, completion.transfer.len()),
+            Err(error @ (TransportError::Stopped | TransportError::NexusGone)) => {
+                Verdict::Done(Err(error.into()))
+            }
+            Err(error) => Verdict::Retry { after: Duration::ZERO, otherwise: error.into() },
+        };
+        let result = match verdict {
+            Verdict::Done(result) => result,
+            Verdict::Retry { otherwise, .. } if in_flight.retries == MAX_RETRIES => Err(otherwise),
+            Verdict::Retry { after, .. } => {
+                in_flight.retries += 1;
+                if after.is_zero() {
+                    self.issue(slot, completion.transfer);
+                } else {
+                    self.waiting.push(Waiting { at: now + after, slot, transfer: completion.transfer });
+                }
+                return None;
+            }
+        };
+        let in_flight = self.in_flight[slot].take().expect("looked at above");
+        self.free.push(slot);
+        let buffer = if in_flight.kind == Kind::Discard { None } else { completion.transfer.into_buffer() };
+        Some(Done { tag: in_flight.user_tag, result, buffer, latency: now.since(in_flight.started) })
+    }
+
+    fn check(&self, request: &Request) -> Result<(), DiskError> {
+        let (lba, blocks) = match request {
+            Request::Read { lba, buffer } | Request::Write { lba, buffer } => {
+                let block_len = self.info.block_len as usize;
+                if buffer.is_empty() || !buffer.len().is_multiple_of(block_len) {
+                    return Err(DiskError::Unaligned { len: buffer.len(), block_len: self.info.block_len });
+                }
+                if buffer.len() > self.info.max_transfer_len {
+                    return Err(DiskError::TooLong { len: buffer.len(), limit: self.info.max_transfer_len });
+                }
+                (*lba, (buffer.len() / block_len) as u64)
+            }
+            Request::Flush => return Ok(()),
+            Request::Discard { .. } if !self.info.discard => return Err(DiskError::NoDiscard),
+            Request::Discard { lba, blocks } => (*lba, u64::from(*blocks)),
+        };
+        let end = lba.checked_add(blocks).filter(|&end| end <= self.info.blocks);
+        end.map(|_| ()).ok_or(DiskError::OutOfRange { lba, blocks, capacity: self.info.blocks })
+    }
+
+    fn translate(&self, request: Request) -> (Kind, Cdb, Transfer) {
+        let extent = |lba, buffer: &Buffer| {
+            let blocks = buffer.len() / self.info.block_len as usize;
+            Extent::sixteen(lba, u32::try_from(blocks).expect("checked against the longest transfer"))
+        };
+        let flags = IoFlags::default();
+        let (kind, command, transfer) = match request {
+            Request::Read { lba, buffer } => {
+                let command = ScsiCommand::Read { extent: extent(lba, &buffer), flags };
+                (Kind::Data, command, Transfer::Read(buffer))
+            }
+            Request::Write { lba, buffer } => {
+                let command = ScsiCommand::Write { extent: extent(lba, &buffer), flags };
+                (Kind::Data, command, Transfer::Write(buffer))
+            }
+            Request::Flush => {
+                // All blocks: an LBA and a count of 0 (SBC-3, 5.23).
+                let command =
+                    ScsiCommand::SynchronizeCache { extent: Extent::sixteen(0, 0), immediate: false };
+                (Kind::Flush, command, Transfer::None)
+            }
+            Request::Discard { lba, blocks } => {
+                let mut list = vec![0; unmap::len(1)].into_boxed_slice();
+                unmap::emit(&[UnmapRange::new(lba, blocks)], &mut list);
+                let parameter_len = u16::try_from(list.len()).expect("one range");
+                (
+                    Kind::Discard,
+                    ScsiCommand::Unmap { anchor: false, group: 0, parameter_len },
+                    Transfer::Write(list),
+                )
+            }
+        };
+        (kind, Cdb::from(&command), transfer)
+    }
+
+    fn issue(&mut self, slot: usize, transfer: Transfer) {
+        let in_flight = self.in_flight[slot].as_ref().expect("a slot that is issued is taken");
+        self.ready.push_back(Command {
+            tag: slot as u64,
+            nexus: self.nexus,
+            lun: self.info.lun,
+            cdb: in_flight.cdb,
+            transfer,
+            timeout: COMMAND_TIMEOUT,
+        });
+    }
+}
+
+enum Verdict {
+    Done(Result<(), DiskError>),
+    Retry { after: Duration, otherwise: DiskError },
+}
+
+/// What a SCSI status means for a request that moves `wanted` bytes (SAM-5, 5.3).
+fn judge(ended: &Ended, wanted: usize) -> Verdict {
+    let failure = || DiskError::Scsi { status: ended.status, sense: ended.sense };
+    match (ended.status, ended.sense) {
+        (Status::GOOD, _) if ended.transferred as usize == wanted => Verdict::Done(Ok(())),
+        (Status::GOOD, _) => {
+            Verdict::Done(Err(DiskError::Short { expected: wanted, transferred: ended.transferred as usize }))
+        }
+        (Status::BUSY | Status::TASK_SET_FULL, _) => {
+            let asked = Duration::from_millis(u64::from(ended.retry_delay & 0x3fff) * 100);
+            Verdict::Retry { after: asked.clamp(BUSY_DELAY, Duration::from_secs(10)), otherwise: failure() }
+        }
+        (Status::CHECK_CONDITION, Some(sense)) if sense.key == SenseKey::UNIT_ATTENTION => {
+            Verdict::Retry { after: Duration::ZERO, otherwise: failure() }
+        }
+        (Status::CHECK_CONDITION, Some(sense)) if sense.key == SenseKey::ABORTED_COMMAND => {
+            Verdict::Retry { after: Duration::ZERO, otherwise: failure() }
+        }
+        _ => Verdict::Done(Err(failure())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+use super::*;
+use fc::wire::Wwn;
+use fc::wire::fcp::Lun;
+use fc::wire::scsi::{AdditionalSense, Sense};
+
+const BLOCK_LEN: u32 = 512;
+
+fn requests(depth: usize) -> Requests {
+    let info = DiskInfo {
+        target: Wwn::default(),
+        lun: Lun::default(),
+        id: None,
+        vendor: String::new(),
+        product: String::new(),
+        serial: None,
+        blocks: 1000,
+        block_len: BLOCK_LEN,
+        max_transfer_len: 64 << 10,
+        discard: true,
+        write_protected: false,
+    };
+    Requests::new(Arc::new(info), NexusId(0), depth)
+}
+
+fn read(lba: u64) -> Request {
+    Request::Read { lba, buffer: vec![0; BLOCK_LEN as usize].into() }
+}
+
+fn ended(status: Status, sense: Option<Sense>) -> Ended {
+    let transferred = if status == Status::GOOD { BLOCK_LEN } else { 0 };
+    Ended { status, transferred, sense, retry_delay: 0 }
+}
+
+fn completion(command: Command, result: Result<Ended, TransportError>) -> Completion {
+    let Command { tag, transfer, .. } = command;
+    Completion { tag, result, transfer, latency: Duration::ZERO }
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::from_nanos(ms * 1_000_000)
+}
+
+#[test]
+fn a_request_ends_with_its_command() {
+    let mut requests = requests(2);
+    requests.submit(at(1), 70, read(5)).unwrap();
+    let command = requests.poll_command(at(1)).unwrap();
+    assert!(requests.poll_command(at(1)).is_none() && requests.poll_timeout().is_none());
+    let done = requests.handle_completion(at(4), completion(command, Ok(ended(Status::GOOD, None)))).unwrap();
+    assert_eq!((done.tag, done.latency, requests.outstanding()), (70, Duration::from_millis(3), 0));
+    assert!(done.result.is_ok() && done.buffer.is_some());
+}
+
+#[test]
+fn what_may_pass_is_tried_again() {
+    let attention = Sense::new(SenseKey::UNIT_ATTENTION, AdditionalSense::POWER_ON_OR_RESET);
+    let mut requests = requests(1);
+    requests.submit(at(0), 0, read(5)).unwrap();
+    for result in [Ok(ended(Status::CHECK_CONDITION, Some(attention))), Err(TransportError::TimedOut)] {
+        let command = requests.poll_command(at(0)).unwrap();
+        assert!(requests.handle_completion(at(0), completion(command, result)).is_none());
+    }
+    let command = requests.poll_command(at(0)).unwrap();
+    assert!(requests.handle_completion(at(0), completion(command, Ok(ended(Status::BUSY, None)))).is_none());
+    assert!(requests.poll_command(at(0)).is_none(), "a busy target is left alone for a while");
+    let command = requests.poll_command(requests.poll_timeout().unwrap()).unwrap();
+    let done = requests.handle_completion(at(9), completion(command, Ok(ended(Status::GOOD, None)))).unwrap();
+    assert!(done.result.is_ok());
+}
+
+#[test]
+fn what_will_not_pass_is_told() {
+    let mut requests = requests(1);
+    for error in [TransportError::NexusGone, TransportError::Stopped] {
+        requests.submit(at(0), 0, read(5)).unwrap();
+        let command = requests.poll_command(at(0)).unwrap();
+        let done = requests.handle_completion(at(0), completion(command, Err(error))).unwrap();
+        assert!(matches!(done.result, Err(DiskError::Transport(told)) if told == error));
+    }
+    requests.submit(at(0), 0, read(5)).unwrap();
+    let short = Ended { transferred: 100, ..ended(Status::GOOD, None) };
+    let command = requests.poll_command(at(0)).unwrap();
+    let done = requests.handle_completion(at(0), completion(command, Ok(short))).unwrap();
+    assert!(matches!(done.result, Err(DiskError::Short { expected: 512, transferred: 100 })));
+}
+
+#[test]
+fn requests_beyond_the_disk_or_the_depth_are_refused() {
+    let mut requests = requests(1);
+    let refusal = |requests: &mut Requests, request| requests.submit(at(0), 0, request).unwrap_err().reason;
+    assert!(matches!(refusal(&mut requests, read(1000)), DiskError::OutOfRange { lba: 1000, .. }));
+    assert!(matches!(refusal(&mut requests, read(u64::MAX)), DiskError::OutOfRange { .. }));
+    let unaligned = Request::Write { lba: 0, buffer: vec![0; 100].into() };
+    assert!(matches!(refusal(&mut requests, unaligned), DiskError::Unaligned { len: 100, .. }));
+    let long = Request::Write { lba: 0, buffer: vec![0; 65 << 10].into() };
+    assert!(matches!(refusal(&mut requests, long), DiskError::TooLong { .. }));
+    requests.submit(at(0), 0, Request::Flush).unwrap();
+    assert!(matches!(refusal(&mut requests, read(0)), DiskError::QueueFull));
+}
