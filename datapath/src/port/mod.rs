@@ -10,6 +10,8 @@ pub mod af_xdp;
 pub mod capture;
 mod chunks;
 mod error;
+pub mod faults;
+pub mod faulty;
 mod lane;
 mod mac_filter;
 pub mod memory;

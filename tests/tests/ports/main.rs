@@ -8,6 +8,7 @@ use conformance::conforms;
 use datapath::port::af_packet::{AfPacketConfig, AfPacketPort};
 use datapath::port::af_xdp::{AfXdpConfig, AfXdpPort};
 use datapath::port::capture::Capture;
+use datapath::port::faulty::FaultyPort;
 use datapath::port::memory::{self, MemoryConfig};
 use datapath::port::xdp::AttachMode;
 use datapath::port::{MacFilter, Mode, Port, PortError, queue_count};
@@ -20,6 +21,12 @@ use std::process::Command;
 fn memory_conforms() {
     let (mut here, mut there) = memory::pair(MemoryConfig::default());
     conforms(&mut here, &mut there);
+}
+
+#[test]
+fn a_faulty_port_without_faults_conforms() {
+    let (here, there) = memory::pair(MemoryConfig::default());
+    conforms(&mut FaultyPort::new(here, 1), &mut FaultyPort::new(there, 2));
 }
 
 #[test]
