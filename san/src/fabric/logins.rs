@@ -4,7 +4,7 @@ use crate::context::Sender;
 use fc::time::Instant;
 use fc::wire::els::ScrFunction;
 use fc::wire::{FcId, MacAddr, Wwn};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// The most VN_Ports that have an FC_ID: 128 VMs with 4 ports on each of 32 hosts.
 pub(crate) const MAX_LOGINS: usize = 16_384;
@@ -55,12 +55,12 @@ struct Entry {
 pub(super) struct Logins {
     domain: u8,
     entries: Vec<Entry>,
-    by_name: HashMap<Wwn, LoginId>,
+    by_name: BTreeMap<Wwn, LoginId>,
 }
 
 impl Logins {
     pub(super) fn new(domain: u8) -> Self {
-        Self { domain, entries: Vec::new(), by_name: HashMap::new() }
+        Self { domain, entries: Vec::new(), by_name: BTreeMap::new() }
     }
 
     /// The place for a port: its own if it was here before, else a new one, else that of the port that has been

@@ -20,7 +20,7 @@ use fc::wire::{FcId, MacAddr};
 use logins::{Login, Logins};
 use name_server::TargetName;
 use state_change::StateChanges;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often a VN_Port says that it is alive (FC-BB-5, 7.8.7.2).
 const VN_PORT_KEEP_ALIVE: Duration = Duration::from_secs(90);
@@ -42,7 +42,7 @@ pub(crate) struct Fabric {
     r_a_tov_ms: u32,
     logins: Logins,
     /// ENodes with a login; each has at least one of the [`MAX_LOGINS`].
-    enodes: HashMap<MacAddr, ENode>,
+    enodes: BTreeMap<MacAddr, ENode>,
     targets: Vec<TargetName>,
     changes: StateChanges,
     /// Logins that have ended and that the targets have not been told of.
@@ -79,7 +79,7 @@ impl Fabric {
             e_d_tov_ms: config.e_d_tov_ms,
             r_a_tov_ms: config.r_a_tov_ms,
             logins: Logins::new(fcf.domain),
-            enodes: HashMap::new(),
+            enodes: BTreeMap::new(),
             targets: TargetName::all(config),
             changes: StateChanges::default(),
             ended: Vec::new(),
@@ -196,7 +196,7 @@ impl Fabric {
     fn expire(&mut self, cx: &mut Context<'_>, period: Duration) {
         let is_silent =
             |seen: Instant, period: Duration| cx.now.since(seen) * 2 > period * MISSED_PERIODS_TIMES_TWO;
-        let silent: HashSet<MacAddr> = self
+        let silent: BTreeSet<MacAddr> = self
             .enodes
             .iter()
             .filter(|(_, enode)| is_silent(enode.seen, period))
