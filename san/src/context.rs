@@ -2,10 +2,12 @@
 
 use crate::counters::Counters;
 use crate::egress::Egress;
-use crate::fabric::LoginId;
 use fc::time::Instant;
 use fc::wire::header::{FCtl, FcHeader, FcType, RCtl, UNASSIGNED_XID};
 use fc::wire::{FcId, MacAddr, Wwn};
+
+/// The most logins at a time: 128 VMs with 4 ports on each of 32 hosts.
+pub(crate) const MAX_LOGINS: usize = 16_384;
 
 /// When it is, where answers go, what is counted.
 #[derive(Debug)]
@@ -15,17 +17,29 @@ pub(crate) struct Context<'a> {
     pub(crate) counters: &'a mut Counters,
 }
 
+/// A login's place in its table, below [`MAX_LOGINS`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct LoginId(pub(crate) u16);
+
+/// The Ethernet addresses of what we send over a virtual link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Path {
+    pub(crate) destination: MacAddr,
+    pub(crate) source: MacAddr,
+}
+
 /// Who sent a frame: a VN_Port that is logged in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Sender {
     pub(crate) login: LoginId,
     pub(crate) fc_id: FcId,
-    pub(crate) mac: MacAddr,
+    /// How it is answered; the destination is its own MAC address.
+    pub(crate) path: Path,
     pub(crate) port_name: Wwn,
     pub(crate) max_payload_len: u16,
 }
 
-/// An FC frame whose delimiters and CRC are right.
+/// An FC frame whose delimiters and CRC are right. Its D_ID is the receiver's own address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Incoming<'a> {
     pub(crate) from: Sender,
@@ -41,12 +55,12 @@ impl Incoming<'_> {
 }
 
 /// The header of a reply to `request` that ends the exchange.
-pub(crate) fn reply_header(request: &FcHeader, r_ctl: RCtl, s_id: FcId) -> FcHeader {
+pub(crate) fn reply_header(request: &FcHeader, r_ctl: RCtl) -> FcHeader {
     FcHeader {
         r_ctl,
         d_id: request.s_id,
         cs_ctl: 0,
-        s_id,
+        s_id: request.d_id,
         fc_type: request.fc_type,
         f_ctl: FCtl::REPLY,
         seq_id: 0,

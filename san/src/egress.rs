@@ -1,8 +1,8 @@
 //! What the SAN sends besides the I/O path: whole frames that wait for the port.
 
+use crate::context::Path;
 use crate::counters::Counters;
 use datapath::port::Port;
-use fc::wire::MacAddr;
 use fc::wire::ethernet::{EtherType, EthernetHeader, VlanTag};
 use fc::wire::fcoe::{self, Eof, MAX_FRAME_LEN, Sof};
 use fc::wire::fip::FipFrame;
@@ -15,51 +15,35 @@ const MAX_WAITING_FRAMES: usize = 4096;
 /// The priority of FCoE in tags: what PFC is usually set up for.
 const VLAN_PRIORITY: u8 = 3;
 
-/// The FCF's end of the link.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
-    /// The FCF's MAC address.
-    pub(crate) mac: MacAddr,
-    /// The fabric's VLAN.
-    pub(crate) vlan: Option<u16>,
-}
-
-impl Link {
-    /// The tag of what is sent.
-    pub(crate) fn tag(&self) -> Option<VlanTag> {
-        self.vlan.map(|id| VlanTag::new(id, VLAN_PRIORITY))
-    }
-
-    /// The header of an FCoE frame to `destination`.
-    pub(crate) fn fcoe_header(&self, destination: MacAddr) -> EthernetHeader {
-        EthernetHeader { destination, source: self.mac, vlan: self.tag(), ethertype: EtherType::FCOE }
-    }
-
-    /// Writes a frame around `payload`; the delimiters are those of class 3 (FC-FS-3, 6.3).
-    pub(crate) fn emit(
-        &self,
-        buffer: &mut [u8],
-        destination: MacAddr,
-        header: &FcHeader,
-        payload: &[u8],
-    ) -> usize {
-        let sof = if header.seq_cnt.get() == 0 { Sof::I3 } else { Sof::N3 };
-        let eof = if header.f_ctl.has(FCtl::END_SEQUENCE) { Eof::T } else { Eof::N };
-        fcoe::emit(buffer, &self.fcoe_header(destination), sof, header, payload, eof)
-    }
+/// Writes an FCoE frame around `payload` and gives its length; the delimiters are those of class 3 (FC-FS-3, 6.3).
+pub(crate) fn emit(
+    buffer: &mut [u8],
+    tag: Option<VlanTag>,
+    path: Path,
+    header: &FcHeader,
+    payload: &[u8],
+) -> usize {
+    let Path { destination, source } = path;
+    let ethernet = EthernetHeader { destination, source, vlan: tag, ethertype: EtherType::FCOE };
+    let sof = if header.seq_cnt.get() == 0 { Sof::I3 } else { Sof::N3 };
+    let eof = if header.f_ctl.has(FCtl::END_SEQUENCE) { Eof::T } else { Eof::N };
+    fcoe::emit(buffer, &ethernet, sof, header, payload, eof)
 }
 
 /// Frames that wait for the port, in order.
 #[derive(Debug)]
 pub(crate) struct Egress {
-    pub(crate) link: Link,
+    /// The tag of what is sent.
+    pub(crate) tag: Option<VlanTag>,
     waiting: VecDeque<Vec<u8>>,
     dropped: u64,
 }
 
 impl Egress {
-    pub(crate) fn new(link: Link) -> Self {
-        Self { link, waiting: VecDeque::new(), dropped: 0 }
+    /// All is sent on this VLAN.
+    pub(crate) fn new(vlan: Option<u16>) -> Self {
+        let tag = vlan.map(|id| VlanTag::new(id, VLAN_PRIORITY));
+        Self { tag, waiting: VecDeque::new(), dropped: 0 }
     }
 
     /// Whether there is room for `frames` more.
@@ -72,40 +56,34 @@ impl Egress {
         self.waiting.is_empty()
     }
 
-    /// Queues a FIP frame with the fabric's tag.
-    pub(crate) fn fip(&mut self, destination: MacAddr, frame: &FipFrame) {
-        self.fip_tagged(destination, frame, self.link.tag());
+    /// Queues a FIP frame.
+    pub(crate) fn fip(&mut self, path: Path, frame: &FipFrame) {
+        self.fip_tagged(path, frame, self.tag);
     }
 
-    /// Queues a FIP frame with this tag.
-    pub(crate) fn fip_tagged(&mut self, destination: MacAddr, frame: &FipFrame, tag: Option<VlanTag>) {
-        self.push(frame.to_ethernet(destination, self.link.mac, tag));
+    /// Queues a FIP frame with this tag instead.
+    pub(crate) fn fip_tagged(&mut self, path: Path, frame: &FipFrame, tag: Option<VlanTag>) {
+        self.push(frame.to_ethernet(path.destination, path.source, tag));
     }
 
     /// Queues an FC frame.
-    pub(crate) fn fc(&mut self, destination: MacAddr, header: &FcHeader, payload: &[u8]) {
+    pub(crate) fn fc(&mut self, path: Path, header: &FcHeader, payload: &[u8]) {
         let mut frame = vec![0; MAX_FRAME_LEN];
-        let len = self.link.emit(&mut frame, destination, header, payload);
+        let len = emit(&mut frame, self.tag, path, header, payload);
         frame.truncate(len);
         self.push(frame);
     }
 
     /// Queues a sequence of frames with up to `max_payload_len` bytes each. `header` is the last frame's but for
     /// its SEQ_CNT.
-    pub(crate) fn sequence(
-        &mut self,
-        destination: MacAddr,
-        header: &FcHeader,
-        payload: &[u8],
-        max_payload_len: u16,
-    ) {
+    pub(crate) fn sequence(&mut self, path: Path, header: &FcHeader, payload: &[u8], max_payload_len: u16) {
         let ends = FCtl::END_SEQUENCE | FCtl::TRANSFER_INITIATIVE;
         let inner = FCtl::new(header.f_ctl.get() & !ends);
         let mut pieces = payload.chunks(max_payload_len.into()).peekable();
         let mut seq_cnt = 0u16;
         while let Some(piece) = pieces.next() {
             let f_ctl = if pieces.peek().is_some() { inner } else { header.f_ctl };
-            self.fc(destination, &FcHeader { f_ctl, seq_cnt: seq_cnt.into(), ..*header }, piece);
+            self.fc(path, &FcHeader { f_ctl, seq_cnt: seq_cnt.into(), ..*header }, piece);
             seq_cnt = seq_cnt.wrapping_add(1);
         }
     }

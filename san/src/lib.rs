@@ -23,12 +23,14 @@ mod counters;
 mod egress;
 mod fabric;
 mod faults;
+mod random;
 mod san;
 mod scsi;
 mod target;
 #[cfg(test)]
 mod tests;
 pub mod thread;
+mod topology;
 
 pub use config::{ConfigError, FcfConfig, LunConfig, MAX_LUNS, MAX_TARGETS, SanConfig, TargetConfig};
 pub use counters::Counters;

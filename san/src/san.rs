@@ -1,17 +1,18 @@
 //! The whole SAN on one port.
 
 use crate::config::{ConfigError, SanConfig};
-use crate::context::{Context, Incoming};
+use crate::context::{Context, Incoming, Path, Sender};
 use crate::counters::{Counters, Drop};
 use crate::egress::Egress;
-use crate::fabric::{Destination, Fabric};
+use crate::fabric::Fabric;
 use crate::faults::Fault;
 use crate::target::Targets;
+use crate::topology::Route;
 use datapath::port::{Frame, Port};
 use fc::time::Instant;
+use fc::wire::MacAddr;
 use fc::wire::ethernet::{EtherType, EthernetHeader};
 use fc::wire::fcoe::FcoeFrame;
-use fc::wire::{FcId, MacAddr};
 use std::io;
 
 /// Frames taken from the port in one step.
@@ -46,8 +47,8 @@ pub struct San<P> {
 /// What becomes of a received frame's memory.
 enum Verdict {
     Release,
-    /// It goes on to this MAC address.
-    Forward(MacAddr),
+    /// It goes on this way.
+    Forward(Path),
 }
 
 impl<P: Port> San<P> {
@@ -57,13 +58,12 @@ impl<P: Port> San<P> {
     /// For settings that are out of range, and disks that can't be opened.
     pub fn new(port: P, config: &SanConfig) -> Result<Self, ConfigError> {
         config.check()?;
-        let fabric = Fabric::new(config);
         Ok(Self {
             port,
             received: Vec::with_capacity(RECEIVE_BURST),
             targets: Targets::new(config)?,
-            egress: Egress::new(fabric.link()),
-            fabric,
+            egress: Egress::new(config.fcf.vlan),
+            fabric: Fabric::new(config),
             counters: Counters::default(),
         })
     }
@@ -81,14 +81,11 @@ impl<P: Port> San<P> {
         if now >= self.fabric.poll_timeout() {
             self.handle_timeout(now);
         }
-        while let Some(login) = self.fabric.poll_ended() {
-            self.targets.forget_login(login, &mut self.counters);
-        }
         if self.fabric.has_state_changes() {
             self.fabric.transmit_state_changes(&mut self.egress);
         }
         budget = self.egress.transmit(&mut self.port, budget, &mut self.counters);
-        budget = self.targets.transmit(&mut self.port, &self.egress.link, budget, &mut self.counters);
+        budget = self.targets.transmit(&mut self.port, self.egress.tag, budget, &mut self.counters);
         let did_send = budget < SEND_BURST;
         // Without frames to send, a flush takes back those that were sent: it is due when they are missed.
         if (did_send || self.has_output()) && self.port.flush().is_err() {
@@ -107,6 +104,7 @@ impl<P: Port> San<P> {
     pub fn restart(&mut self, now: Instant) {
         let Self { fabric, egress, counters, .. } = self;
         fabric.restart(&mut Context { now, out: egress, counters });
+        self.handle_ended_logins();
     }
 
     /// The next `count` occasions for this fault have it; the last order of a kind counts, 0 calls it off.
@@ -151,14 +149,22 @@ impl<P: Port> San<P> {
         let Self { fabric, targets, egress, counters, .. } = self;
         targets.handle_timeout(now, counters);
         fabric.handle_timeout(&mut Context { now, out: egress, counters });
+        self.handle_ended_logins();
+    }
+
+    /// At once: what comes next may be of a new login in the same place.
+    fn handle_ended_logins(&mut self) {
+        while let Some(login) = self.fabric.poll_ended() {
+            self.targets.forget_login(login, &mut self.counters);
+        }
     }
 
     fn handle(&mut self, now: Instant, mut frame: Frame, budget: &mut usize) {
         match self.dispatch(now, &frame) {
-            Ok(Verdict::Forward(destination)) => {
+            Ok(Verdict::Forward(Path { destination, source })) => {
                 let bytes = self.port.buffer(&mut frame);
                 bytes[..SOURCE_OFFSET].copy_from_slice(&destination.0);
-                bytes[SOURCE_OFFSET..2 * SOURCE_OFFSET].copy_from_slice(&self.egress.link.mac.0);
+                bytes[SOURCE_OFFSET..2 * SOURCE_OFFSET].copy_from_slice(&source.0);
                 self.port.send(frame);
                 self.counters.sent_frames += 1;
                 self.counters.forwarded_frames += 1;
@@ -174,17 +180,15 @@ impl<P: Port> San<P> {
     fn dispatch(&mut self, now: Instant, frame: &Frame) -> Result<Verdict, Drop> {
         let Self { port, fabric, targets, egress, counters, .. } = self;
         let (ethernet, payload) = EthernetHeader::parse(port.data(frame))?;
-        let is_ours = ethernet.destination == egress.link.mac;
         let mut cx = Context { now, out: egress, counters };
         match ethernet.ethertype {
-            EtherType::FIP if is_ours || ethernet.destination == MacAddr::ALL_FCF => {
-                fabric.handle_fip(&mut cx, &ethernet, payload)?;
-                Ok(Verdict::Release)
+            EtherType::FIP => {
+                let result = fabric.handle_fip(&mut cx, &ethernet, payload);
+                self.handle_ended_logins();
+                result.map(|()| Verdict::Release)
             }
-            EtherType::FCOE if is_ours => {
-                if !fabric.is_our_vlan(&ethernet) {
-                    return Err(Drop::Vlan);
-                }
+            EtherType::FCOE => {
+                fabric.admit(&ethernet)?;
                 let fcoe = FcoeFrame::parse(payload)?;
                 if !fcoe.sof.is_class_3() || !fcoe.eof.is_valid() {
                     return Err(Drop::Malformed);
@@ -196,7 +200,6 @@ impl<P: Port> San<P> {
     }
 }
 
-/// Only who is logged in may send, and only with the addresses granted (FC-BB-5, annex D).
 fn dispatch_fc(
     fabric: &mut Fabric,
     targets: &mut Targets,
@@ -204,20 +207,16 @@ fn dispatch_fc(
     source: MacAddr,
     fcoe: &FcoeFrame<'_>,
 ) -> Result<Verdict, Drop> {
-    let header = fcoe.header();
-    let from = fabric.sender(header.s_id, source).ok_or(Drop::NotLoggedIn)?;
-    let destination = match fabric.destination(header.d_id) {
-        Destination::Nobody => return Err(Drop::NoDestination),
+    match fabric.route(source, fcoe.header())? {
         // Who receives it checks the CRC, as with a switch that cuts through.
-        Destination::VnPort(mac) => return Ok(Verdict::Forward(mac)),
-        destination @ (Destination::Target(_) | Destination::WellKnown) => destination,
-    };
-    fcoe.check_crc().map_err(|_| Drop::Crc)?;
-    let frame = Incoming { from, header, payload: fcoe.payload()? };
-    match destination {
-        Destination::Target(number) => targets.handle_frame(cx, number, &frame)?,
-        _ if header.d_id == FcId::BROADCAST => return Err(Drop::NoDestination),
-        _ => fabric.handle_service(cx, &frame)?,
+        Route::Forward(path) => return Ok(Verdict::Forward(path)),
+        Route::Target { number, from } => targets.handle_frame(cx, number, &incoming(from, fcoe)?)?,
+        Route::WellKnown { from } => fabric.handle_service(cx, &incoming(from, fcoe)?)?,
     }
     Ok(Verdict::Release)
+}
+
+fn incoming<'a>(from: Sender, fcoe: &FcoeFrame<'a>) -> Result<Incoming<'a>, Drop> {
+    fcoe.check_crc().map_err(|_| Drop::Crc)?;
+    Ok(Incoming { from, header: fcoe.header(), payload: fcoe.payload()? })
 }

@@ -2,9 +2,8 @@
 
 use super::logins::Login;
 use super::{Fabric, vx_port};
-use crate::context::{Context, Sender, reply_header};
+use crate::context::{Context, LoginId, Sender, reply_header};
 use crate::counters::Drop;
-use crate::fabric::LoginId;
 use crate::target::{INVALID_PORT_NAME, INVALID_RECEIVE_SIZE};
 use fc::wire::els::{
     ElsReply, ElsRequest, Explanation, Login as LoginParameters, Logo, LsRjt, Reason, common_features,
@@ -15,13 +14,16 @@ use fc::wire::header::{FcHeader, MIN_MAX_PAYLOAD_LEN, RCtl};
 use fc::wire::{FcId, MacAddr, Wwn};
 
 impl Fabric {
-    /// A FIP frame to the FCF or to all FCFs.
+    /// A FIP frame; those that are not to the FCF or to all FCFs are dropped.
     pub(crate) fn handle_fip(
         &mut self,
         cx: &mut Context<'_>,
         ethernet: &EthernetHeader,
         payload: &[u8],
     ) -> Result<(), Drop> {
+        if ethernet.destination != self.config.mac && ethernet.destination != MacAddr::ALL_FCF {
+            return Err(Drop::NotOurs);
+        }
         let frame = FipFrame::parse(payload)?;
         if frame.operation == Operation::VLAN_REQUEST {
             return self.notify_vlan(cx, ethernet, &frame);
@@ -38,7 +40,7 @@ impl Fabric {
     }
 
     /// Whether a frame is on the fabric's VLAN. A tag that only carries a priority is as good as none.
-    pub(crate) fn is_our_vlan(&self, ethernet: &EthernetHeader) -> bool {
+    pub(super) fn is_our_vlan(&self, ethernet: &EthernetHeader) -> bool {
         let id = ethernet.vlan.map_or(0, |tag| tag.id());
         id == self.config.vlan.unwrap_or(0)
     }
@@ -55,7 +57,7 @@ impl Fabric {
         let vlan = Descriptor::Vlan(self.config.vlan.unwrap_or(0));
         let descriptors = vec![Descriptor::Mac(self.config.mac), vlan];
         let notification = FipFrame::new(Operation::VLAN_NOTIFICATION, Flags::NONE, descriptors);
-        cx.out.fip_tagged(mac, &notification, ethernet.vlan);
+        cx.out.fip_tagged(self.path(mac), &notification, ethernet.vlan);
         Ok(())
     }
 
@@ -70,7 +72,7 @@ impl Fabric {
         frame.name()?;
         let mut advertisement = self.advertisement(Flags::SOLICITED);
         advertisement.padding_len = usize::from(size).saturating_sub(advertisement.len());
-        cx.out.fip(mac, &advertisement);
+        cx.out.fip(self.path(mac), &advertisement);
         Ok(())
     }
 
@@ -93,7 +95,7 @@ impl Fabric {
             (ElsKind::Elp, _) => Err(LsRjt::UNSUPPORTED),
             _ => return Err(Drop::Malformed),
         };
-        cx.out.fip(source, &link_service_reply(els, result));
+        cx.out.fip(self.path(source), &link_service_reply(els, result));
         Ok(())
     }
 
@@ -135,7 +137,7 @@ impl Fabric {
         let port = Sender {
             login: id,
             fc_id,
-            mac,
+            path: self.path(mac),
             port_name: login.port_name,
             max_payload_len: receive_len.min(self.max_payload_len) & !3,
         };
@@ -158,7 +160,7 @@ impl Fabric {
         let Some(earlier) = self.logins.of_name(port_name) else { return };
         let (port, old_enode) = (earlier.port, earlier.enode);
         if old_enode != enode {
-            cx.out.fip(old_enode, &self.clear_virtual_links(&[vx_port(&port)]));
+            cx.out.fip(self.path(old_enode), &self.clear_virtual_links(&[vx_port(&port)]));
         }
         self.end_login(port.login, cx.now);
     }
@@ -175,7 +177,7 @@ impl Fabric {
             return Err(LsRjt::LOGIN_REQUIRED);
         };
         self.end_login(port.login, cx.now);
-        Ok(Granted { fc_id: port.fc_id, mac: port.mac, reply: ElsReply::Accept })
+        Ok(Granted { fc_id: port.fc_id, mac: port.path.destination, reply: ElsReply::Accept })
     }
 
     /// What the F_Port says of itself in an LS_ACC (FC-LS-3, 6.6.2.4).
@@ -199,7 +201,7 @@ impl Fabric {
             }
             match self.enodes.get_mut(&enode) {
                 Some(known) => known.seen = cx.now,
-                None => cx.out.fip(enode, &self.clear_virtual_links(&[])),
+                None => cx.out.fip(self.path(enode), &self.clear_virtual_links(&[])),
             }
             return Ok(());
         };
@@ -208,7 +210,7 @@ impl Fabric {
         }
         match self.known_port(enode, &claimed) {
             Some(id) => self.logins.get_mut(id).expect("it is known").seen = cx.now,
-            None => cx.out.fip(enode, &self.clear_virtual_links(&[claimed])),
+            None => cx.out.fip(self.path(enode), &self.clear_virtual_links(&[claimed])),
         }
         Ok(())
     }
@@ -230,7 +232,7 @@ struct Granted {
 }
 
 fn link_service_reply(request: &Els, result: Result<Granted, LsRjt>) -> FipFrame {
-    let mut header = reply_header(&request.header, RCtl::ELS_REPLY, FcId::F_PORT);
+    let mut header = reply_header(&request.header, RCtl::ELS_REPLY);
     let (reply, mac) = match result {
         Ok(Granted { fc_id, mac, reply }) => {
             header.d_id = fc_id;

@@ -1,13 +1,10 @@
 //! The VN_Ports that are logged in, by FC_ID.
 
-use crate::context::Sender;
+use crate::context::{LoginId, MAX_LOGINS, Sender};
 use fc::time::Instant;
 use fc::wire::els::ScrFunction;
 use fc::wire::{FcId, MacAddr, Wwn};
 use std::collections::BTreeMap;
-
-/// The most VN_Ports that have an FC_ID: 128 VMs with 4 ports on each of 32 hosts.
-pub(crate) const MAX_LOGINS: usize = 16_384;
 
 /// Area and port of the first VN_Port; targets have those of area 1.
 const FIRST_LOGIN: u32 = 0x0200;
@@ -16,13 +13,9 @@ const FIRST_TARGET: u32 = 0x0101;
 const LOCAL_MASK: u32 = 0xffff;
 
 /// The FC_ID of a target.
-pub(crate) fn target_fc_id(domain: u8, number: usize) -> FcId {
+pub(super) fn target_fc_id(domain: u8, number: usize) -> FcId {
     FcId::from_u32(u32::from(domain) << 16 | (FIRST_TARGET + number as u32))
 }
-
-/// A login's place in the table, below [`MAX_LOGINS`]. The same WWPN has the same one while it is known.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct LoginId(pub(crate) u16);
 
 /// A VN_Port that is logged in.
 #[derive(Clone, Debug)]
@@ -50,7 +43,7 @@ struct Entry {
     ended: Instant,
 }
 
-/// All logins.
+/// All logins. The same WWPN has the same place while it is known.
 #[derive(Debug)]
 pub(super) struct Logins {
     domain: u8,
@@ -145,13 +138,14 @@ impl Logins {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::Path;
     use fc::time::Duration;
 
     fn login(logins: &mut Logins, name: u64) -> Option<FcId> {
         let port_name = Wwn::from_u64(name);
         let id = logins.place_for(port_name)?;
         let fc_id = logins.fc_id(id);
-        let port = Sender { login: id, fc_id, mac: MacAddr::ZERO, port_name, max_payload_len: 2112 };
+        let port = Sender { login: id, fc_id, path: Path::default(), port_name, max_payload_len: 2112 };
         logins.begin(Login {
             port,
             node_name: port_name,

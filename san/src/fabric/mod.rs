@@ -6,18 +6,21 @@ mod name_server;
 mod services;
 mod state_change;
 
-pub(crate) use logins::{LoginId, MAX_LOGINS, target_fc_id};
-
 use crate::config::{FcfConfig, SanConfig};
-use crate::context::{Context, Sender};
-use crate::egress::{Egress, Link};
+use crate::context::{Context, LoginId, Path, Sender};
+use crate::counters::Drop;
+use crate::egress::Egress;
+use crate::random::Random;
+use crate::topology::Route;
 use fc::time::{Duration, Instant};
 use fc::wire::els::Login as LoginParameters;
+use fc::wire::ethernet::EthernetHeader;
 use fc::wire::fip::{
     Descriptor, Fabric as FabricDescriptor, FipFrame, FkaAdvPeriod, Flags, Operation, VxPort,
 };
+use fc::wire::header::FcHeader;
 use fc::wire::{FcId, MacAddr};
-use logins::{Login, Logins};
+use logins::{Login, Logins, target_fc_id};
 use name_server::TargetName;
 use state_change::StateChanges;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +32,7 @@ const MISSED_PERIODS_TIMES_TWO: u32 = 5;
 /// How often in an FKA_ADV_PERIOD silent ports are looked for.
 const CHECKS_A_PERIOD: u32 = 10;
 /// The most that a periodic advertisement is late, so that several FCFs don't send at once.
-const MAX_JITTER_MS: u64 = 100;
+const MAX_JITTER: Duration = Duration::from_millis(100);
 /// Vx_Ports in one Clear Virtual Links: 20 bytes each.
 const MAX_CLEARED_A_FRAME: usize = 64;
 
@@ -49,7 +52,7 @@ pub(crate) struct Fabric {
     ended: Vec<LoginId>,
     next_advertisement: Instant,
     next_check: Instant,
-    jitter: u64,
+    jitter: Random,
 }
 
 /// An ENode with at least one login.
@@ -59,16 +62,6 @@ struct ENode {
     /// The login by FLOGI.
     flogi: Option<LoginId>,
     logins: u32,
-}
-
-/// Where a frame goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Destination {
-    Target(usize),
-    /// Another VN_Port, by its MAC address.
-    VnPort(MacAddr),
-    WellKnown,
-    Nobody,
 }
 
 impl Fabric {
@@ -85,35 +78,34 @@ impl Fabric {
             ended: Vec::new(),
             next_advertisement: Instant::ZERO,
             next_check: Instant::ZERO,
-            // Differs between FCFs, and is the same at every start.
-            jitter: fcf.switch_name.to_u64() | 1,
+            jitter: Random::new(fcf.switch_name),
             config: fcf,
         }
     }
 
-    pub(crate) fn link(&self) -> Link {
-        Link { mac: self.config.mac, vlan: self.config.vlan }
+    /// Whether an FCoE frame is for the FCF and on the fabric's VLAN.
+    pub(crate) fn admit(&self, ethernet: &EthernetHeader) -> Result<(), Drop> {
+        match ethernet.destination == self.config.mac {
+            true if self.is_our_vlan(ethernet) => Ok(()),
+            true => Err(Drop::Vlan),
+            false => Err(Drop::NotOurs),
+        }
     }
 
-    /// The VN_Port that may send with these addresses.
-    pub(crate) fn sender(&self, s_id: FcId, source: MacAddr) -> Option<Sender> {
-        let login = self.logins.of_fc_id(s_id)?;
-        (login.port.mac == source).then_some(login.port)
-    }
-
-    /// Whose `d_id` is.
-    pub(crate) fn destination(&self, d_id: FcId) -> Destination {
-        if let Some(number) = self.logins.target_of(d_id) {
-            return if number < self.targets.len() {
-                Destination::Target(number)
-            } else {
-                Destination::Nobody
-            };
+    /// Only who is logged in may send, and only with the addresses granted (FC-BB-5, annex D).
+    pub(crate) fn route(&self, source: MacAddr, header: &FcHeader) -> Result<Route, Drop> {
+        let sender = self.logins.of_fc_id(header.s_id).map(|login| login.port);
+        let from = sender.filter(|port| port.path.destination == source).ok_or(Drop::NotLoggedIn)?;
+        let d_id = header.d_id;
+        if let Some(number) = self.logins.target_of(d_id).filter(|number| *number < self.targets.len()) {
+            Ok(Route::Target { number, from })
+        } else if let Some(login) = self.logins.of_fc_id(d_id) {
+            Ok(Route::Forward(login.port.path))
+        } else if d_id.is_well_known() && d_id != FcId::BROADCAST {
+            Ok(Route::WellKnown { from })
+        } else {
+            Err(Drop::NoDestination)
         }
-        if let Some(login) = self.logins.of_fc_id(d_id) {
-            return Destination::VnPort(login.port.mac);
-        }
-        if d_id.is_well_known() { Destination::WellKnown } else { Destination::Nobody }
     }
 
     /// VN_Ports that are logged in.
@@ -129,8 +121,8 @@ impl Fabric {
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let period = Duration::from_millis(self.config.fka_adv_period_ms.into());
         if cx.now >= self.next_advertisement {
-            cx.out.fip(MacAddr::ALL_ENODE, &self.advertisement(Flags::NONE));
-            self.next_advertisement = cx.now + period + self.next_jitter();
+            cx.out.fip(self.path(MacAddr::ALL_ENODE), &self.advertisement(Flags::NONE));
+            self.next_advertisement = cx.now + period + self.jitter.duration(MAX_JITTER);
         }
         if cx.now >= self.next_check {
             self.next_check = cx.now + period / CHECKS_A_PERIOD;
@@ -159,10 +151,15 @@ impl Fabric {
     pub(crate) fn restart(&mut self, cx: &mut Context<'_>) {
         let enodes: Vec<_> = self.enodes.keys().copied().collect();
         for enode in enodes {
-            cx.out.fip(enode, &self.clear_virtual_links(&[]));
+            cx.out.fip(self.path(enode), &self.clear_virtual_links(&[]));
             self.end_enode(enode, cx.now);
         }
         self.next_advertisement = cx.now;
+    }
+
+    /// How the FCF sends to `destination`.
+    fn path(&self, destination: MacAddr) -> Path {
+        Path { destination, source: self.config.mac }
     }
 
     /// An advertisement with these flags besides the usual ones.
@@ -211,13 +208,13 @@ impl Fabric {
         for enode in silent {
             let ports: Vec<_> = self.ports_of(enode).map(|login| vx_port(&login.port)).collect();
             for ports in ports.chunks(MAX_CLEARED_A_FRAME) {
-                cx.out.fip(enode, &self.clear_virtual_links(ports));
+                cx.out.fip(self.path(enode), &self.clear_virtual_links(ports));
             }
             cx.counters.expired_links += ports.len() as u64;
             self.end_enode(enode, cx.now);
         }
         for (enode, port) in silent_ports {
-            cx.out.fip(enode, &self.clear_virtual_links(&[port]));
+            cx.out.fip(self.path(enode), &self.clear_virtual_links(&[port]));
             cx.counters.expired_links += 1;
             let id = self.logins.id_of(port.fc_id).expect("it was just found");
             self.end_login(id, cx.now);
@@ -258,14 +255,6 @@ impl Fabric {
         ports.into_iter().for_each(|id| self.end_login(id, now));
     }
 
-    /// Between nothing and [`MAX_JITTER_MS`]: xorshift.
-    fn next_jitter(&mut self) -> Duration {
-        self.jitter ^= self.jitter << 13;
-        self.jitter ^= self.jitter >> 7;
-        self.jitter ^= self.jitter << 17;
-        Duration::from_millis(self.jitter % (MAX_JITTER_MS + 1))
-    }
-
     /// The fabric's own parameters as an N_Port that others log in to.
     fn service_parameters(&self) -> LoginParameters {
         let e_d_tov = Duration::from_millis(self.e_d_tov_ms.into());
@@ -275,5 +264,5 @@ impl Fabric {
 }
 
 fn vx_port(port: &Sender) -> VxPort {
-    VxPort { mac: port.mac, fc_id: port.fc_id, port_name: port.port_name }
+    VxPort { mac: port.path.destination, fc_id: port.fc_id, port_name: port.port_name }
 }

@@ -48,10 +48,10 @@ impl Fabric {
             Ok(body) => accept(&preamble, &body),
             Err(reject) => CtPreamble::reject(reject).as_bytes().to_vec(),
         };
-        let header = reply_header(frame.header, RCtl::SOLICITED_CONTROL, FcId::NAME_SERVER);
+        let header = reply_header(frame.header, RCtl::SOLICITED_CONTROL);
         let frames = reply.len() / usize::from(frame.from.max_payload_len) + 1;
         if cx.out.has_room_for(frames) {
-            cx.out.sequence(frame.from.mac, &header, &reply, frame.from.max_payload_len);
+            cx.out.sequence(frame.from.path, &header, &reply, frame.from.max_payload_len);
         } else {
             // Half a reply helps nobody: the port asks again.
             cx.counters.dropped_queue_full += 1;

@@ -36,7 +36,7 @@ impl Fabric {
                 _ => LsRjt::UNSUPPORTED.into(),
             },
         };
-        cx.out.fc(frame.from.mac, &reply_header(frame.header, RCtl::ELS_REPLY, d_id), &reply.to_payload());
+        cx.out.fc(frame.from.path, &reply_header(frame.header, RCtl::ELS_REPLY), &reply.to_payload());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! RSCN: what has changed is told to those who registered for it (FC-LS-3, 4.2.18).
 
-use super::logins::{LoginId, Logins};
-use crate::context::request_header;
+use super::logins::Logins;
+use crate::context::{LoginId, request_header};
 use crate::egress::Egress;
 use fc::wire::FcId;
 use fc::wire::els::{ElsRequest, RscnFormat, RscnPage};
@@ -77,7 +77,7 @@ impl StateChanges {
             }
             let header = request_header(FcId::FABRIC_CONTROLLER, port.fc_id, self.next_ox_id);
             self.next_ox_id = (self.next_ox_id + 1) % UNASSIGNED_XID;
-            out.fc(port.mac, &header, &ElsRequest::Rscn(pages).to_payload());
+            out.fc(port.path, &header, &ElsRequest::Rscn(pages).to_payload());
             told += 1;
         }
         self.round = None;

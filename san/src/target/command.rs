@@ -26,7 +26,7 @@ impl Targets {
         let from = &frame.from;
         let target = &self.targets[number];
         let Some(session) = target.session(from.login.0) else {
-            self.send_logo(number, from, cx.out);
+            self.send_logo(number, frame, cx.out);
             return Err(Drop::NotLoggedIn);
         };
         if !session.is_paired {
@@ -49,8 +49,8 @@ impl Targets {
         exchange.unit = lun.and_then(|lun| target.luns.get(usize::from(lun)).copied());
         exchange.ox_id = frame.header.ox_id.get();
         exchange.initiator = from.fc_id;
-        exchange.responder = target.fc_id;
-        exchange.destination = from.mac;
+        exchange.responder = frame.header.d_id;
+        exchange.path = from.path;
         exchange.max_payload_len = session.max_payload_len;
         exchange.data_len = cmnd.data_len;
         exchange.residual = 0;
@@ -178,6 +178,6 @@ fn refuse_without_exchange(out: &mut Egress, frame: &Incoming<'_>, cmnd: &FcpCmn
     let mut iu = [0; MAX_RSP_LEN];
     let refusal = Response::Refused(Status::TASK_SET_FULL.into());
     let len = response(&mut iu, &refusal, -i64::from(cmnd.data_len));
-    let header = FcHeader { f_ctl: F_CTL_RSP, ..reply_header(frame.header, RCtl::STATUS, frame.header.d_id) };
-    out.fc(frame.from.mac, &header, &iu[..len]);
+    let header = FcHeader { f_ctl: F_CTL_RSP, ..reply_header(frame.header, RCtl::STATUS) };
+    out.fc(frame.from.path, &header, &iu[..len]);
 }

@@ -11,17 +11,11 @@ use fc::wire::scsi::{AdditionalSense, Sense, SenseKey};
 
 impl Targets {
     /// Takes a frame that lies within the burst asked for. One that came before is taken again, and counts once.
-    pub(super) fn handle_data(
-        &mut self,
-        cx: &mut Context<'_>,
-        number: usize,
-        frame: &Incoming<'_>,
-    ) -> Result<(), Drop> {
+    pub(super) fn handle_data(&mut self, cx: &mut Context<'_>, frame: &Incoming<'_>) -> Result<(), Drop> {
         let Incoming { from, header, payload } = *frame;
-        let responder = self.targets[number].fc_id;
         let slot = self
             .exchanges
-            .find(header.rx_id.get(), header.ox_id.get(), from.fc_id, responder)
+            .find(header.rx_id.get(), header.ox_id.get(), from.fc_id, header.d_id)
             .ok_or(Drop::NoExchange)?;
         let exchange = self.exchanges.get_mut(slot);
         let State::Receiving(mut writing) = exchange.state else { return Err(Drop::NoExchange) };

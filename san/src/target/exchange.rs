@@ -17,10 +17,11 @@
 //! States whose name begins with Send are in the ring of those ready to send, once each.
 
 use super::received::Received;
+use crate::context::Path;
 use crate::scsi::{ParameterOut, Refusal};
 use fc::time::Instant;
+use fc::wire::FcId;
 use fc::wire::fcp::RspCode;
-use fc::wire::{FcId, MacAddr};
 use std::collections::VecDeque;
 
 /// Exchanges at a time, over all targets and initiators; beyond, commands end in TASK SET FULL. The index has 12
@@ -53,8 +54,8 @@ pub(super) struct Exchange {
     pub(super) initiator: FcId,
     /// The target.
     pub(super) responder: FcId,
-    /// Where its frames go.
-    pub(super) destination: MacAddr,
+    /// How its frames go.
+    pub(super) path: Path,
     pub(super) max_payload_len: u16,
     /// FCP_DL.
     pub(super) data_len: u32,
@@ -264,7 +265,7 @@ impl Exchange {
             ox_id: 0,
             initiator: FcId::UNASSIGNED,
             responder: FcId::UNASSIGNED,
-            destination: MacAddr::ZERO,
+            path: Path::default(),
             max_payload_len: 0,
             data_len: 0,
             residual: 0,

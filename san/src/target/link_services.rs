@@ -30,8 +30,8 @@ impl Targets {
             Ok(request) => self.answer(cx.counters, number, frame, request),
             Err(_) => LsRjt::MALFORMED.into(),
         };
-        let header = reply_header(frame.header, RCtl::ELS_REPLY, self.targets[number].fc_id);
-        cx.out.fc(frame.from.mac, &header, &reply.to_payload());
+        let header = reply_header(frame.header, RCtl::ELS_REPLY);
+        cx.out.fc(frame.from.path, &header, &reply.to_payload());
         Ok(())
     }
 
@@ -55,7 +55,7 @@ impl Targets {
             ElsRequest::Prli(request) if is_logged_in => self.pair(number, &from, &request),
             ElsRequest::Prlo(request) if is_logged_in => self.unpair(number, &from, &request, counters),
             ElsRequest::Adisc(_) if is_logged_in => {
-                ElsReply::Adisc(Adisc::new(target.fc_id, target.identity.name, target.node_name))
+                ElsReply::Adisc(Adisc::new(header.d_id, target.identity.name, target.node_name))
             }
             ElsRequest::Pdisc(_) | ElsRequest::Prli(_) | ElsRequest::Prlo(_) | ElsRequest::Adisc(_) => {
                 LsRjt::LOGIN_REQUIRED.into()
@@ -170,11 +170,11 @@ impl Targets {
     }
 
     /// Tells a port that sends commands without a login that it has none (FC-LS-3, 6.2.2.6).
-    pub(super) fn send_logo(&mut self, number: usize, to: &Sender, out: &mut Egress) {
-        let target = &self.targets[number];
-        let header = request_header(target.fc_id, to.fc_id, self.next_ox_id);
+    pub(super) fn send_logo(&mut self, number: usize, frame: &Incoming<'_>, out: &mut Egress) {
+        let own = frame.header.d_id;
+        let header = request_header(own, frame.from.fc_id, self.next_ox_id);
         self.next_ox_id = (self.next_ox_id + 1) % UNASSIGNED_XID;
-        let logo = ElsRequest::Logo(Logo::new(target.fc_id, target.identity.name));
-        out.fc(to.mac, &header, &logo.to_payload());
+        let logo = ElsRequest::Logo(Logo::new(own, self.targets[number].identity.name));
+        out.fc(frame.from.path, &header, &logo.to_payload());
     }
 }

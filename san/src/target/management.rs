@@ -61,25 +61,24 @@ impl Targets {
         self.establish(unit, Attentions::POWER_ON, |_| true);
     }
 
-    pub(super) fn handle_abts(&mut self, cx: &mut Context<'_>, number: usize, frame: &Incoming<'_>) {
+    pub(super) fn handle_abts(&mut self, cx: &mut Context<'_>, frame: &Incoming<'_>) {
         let Incoming { from, header, .. } = *frame;
-        let target = self.targets[number].fc_id;
         let (ox_id, rx_id) = (header.ox_id.get(), header.rx_id.get());
-        if let Some(slot) = self.exchanges.find(rx_id, ox_id, from.fc_id, target) {
+        if let Some(slot) = self.exchanges.find(rx_id, ox_id, from.fc_id, header.d_id) {
             let rx_id = self.exchanges.rx_id(slot);
             self.abort_all(&[slot], cx.counters);
-            let reply = FcHeader { rx_id: rx_id.into(), ..reply_header(header, RCtl::BA_ACC, target) };
-            cx.out.fc(from.mac, &reply, BaAcc::exchange(ox_id, rx_id).as_bytes());
+            let reply = FcHeader { rx_id: rx_id.into(), ..reply_header(header, RCtl::BA_ACC) };
+            cx.out.fc(from.path, &reply, BaAcc::exchange(ox_id, rx_id).as_bytes());
         } else {
-            let reply = FcHeader { rx_id: rx_id.into(), ..reply_header(header, RCtl::BA_RJT, target) };
+            let reply = FcHeader { rx_id: rx_id.into(), ..reply_header(header, RCtl::BA_RJT) };
             let reject = BaRjt::new(BaRjtReason::LOGICAL_ERROR, BaRjtExplanation::INVALID_XIDS);
-            cx.out.fc(from.mac, &reply, reject.as_bytes());
+            cx.out.fc(from.path, &reply, reject.as_bytes());
         }
     }
 
     /// SRR asks for a sequence again, which PRLI has said that we don't do.
-    pub(super) fn reject_srr(&self, cx: &mut Context<'_>, number: usize, frame: &Incoming<'_>) {
-        let reply = reply_header(frame.header, RCtl::FC4_REPLY, self.targets[number].fc_id);
-        cx.out.fc(frame.from.mac, &reply, &ElsReply::Reject(LsRjt::UNSUPPORTED).to_payload());
+    pub(super) fn reject_srr(&self, cx: &mut Context<'_>, frame: &Incoming<'_>) {
+        let reply = reply_header(frame.header, RCtl::FC4_REPLY);
+        cx.out.fc(frame.from.path, &reply, &ElsReply::Reject(LsRjt::UNSUPPORTED).to_payload());
     }
 }

@@ -1,4 +1,4 @@
-//! The targets: N_Ports behind the FCF, their sessions and their commands.
+//! The targets: N_Ports, their sessions and their commands. Which addresses they have is not their business.
 
 mod command;
 mod data;
@@ -11,15 +11,14 @@ mod transmit;
 pub(crate) use link_services::{INVALID_PORT_NAME, INVALID_RECEIVE_SIZE};
 
 use crate::config::{ConfigError, LunConfig, SanConfig, TargetConfig};
-use crate::context::{Context, Incoming};
+use crate::context::{Context, Incoming, LoginId, MAX_LOGINS};
 use crate::counters::{Counters, Drop};
-use crate::fabric::{LoginId, MAX_LOGINS, target_fc_id};
 use crate::faults::Faults;
 use crate::scsi::{Attentions, Effects, Nexus, PortIdentity, Unit};
 use exchange::{Exchange, Exchanges, Slot, State};
 use fc::time::{Duration, Instant};
+use fc::wire::Wwn;
 use fc::wire::header::{FcType, RCtl};
-use fc::wire::{FcId, Wwn};
 
 /// How long a command may wait for its initiator's write data. Initiators give up and abort after 30 to 60 s;
 /// one that died without a word must not keep its slots for ever.
@@ -45,12 +44,11 @@ pub(crate) struct Targets {
 /// One target port.
 #[derive(Debug)]
 struct Target {
-    fc_id: FcId,
     identity: PortIdentity,
     node_name: Wwn,
     /// The unit of each LUN from 0 on.
     luns: Vec<u16>,
-    /// By login; each a VN_Port of the fabric, of which there are at most [`MAX_LOGINS`].
+    /// By login, of which there are at most [`MAX_LOGINS`].
     sessions: Vec<Option<Box<Session>>>,
 }
 
@@ -74,7 +72,6 @@ impl Targets {
         for (number, target) in config.targets.iter().enumerate() {
             let identity = PortIdentity { name: target.wwpn, relative: number as u16 + 1 };
             targets.push(Target {
-                fc_id: target_fc_id(config.fcf.domain, number),
                 identity,
                 node_name: target.wwnn,
                 luns: open_luns(target, identity, &mut units, &mut serials)?,
@@ -106,7 +103,7 @@ impl Targets {
         self.exchanges.first_ready().is_some()
     }
 
-    /// A frame for target number `target`: delimiters and CRC are right, and `from` is logged in to the fabric.
+    /// A frame for target number `target`: delimiters and CRC are right, and its sender is logged in.
     pub(crate) fn handle_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -114,7 +111,7 @@ impl Targets {
         frame: &Incoming<'_>,
     ) -> Result<(), Drop> {
         match (frame.header.r_ctl, frame.header.fc_type) {
-            (RCtl::DATA, FcType::FCP) => return self.handle_data(cx, target, frame),
+            (RCtl::DATA, FcType::FCP) => return self.handle_data(cx, frame),
             (RCtl::COMMAND, FcType::FCP) if frame.is_whole() => {
                 return self.handle_command(cx, target, frame);
             }
@@ -123,14 +120,14 @@ impl Targets {
             }
             // Replies to our LOGOs.
             (RCtl::ELS_REPLY, FcType::ELS) => {}
-            (RCtl::ABTS, FcType::BLS) => self.handle_abts(cx, target, frame),
-            (RCtl::FC4_REQUEST, FcType::FCP) if frame.is_whole() => self.reject_srr(cx, target, frame),
+            (RCtl::ABTS, FcType::BLS) => self.handle_abts(cx, frame),
+            (RCtl::FC4_REQUEST, FcType::FCP) if frame.is_whole() => self.reject_srr(cx, frame),
             _ => return Err(Drop::Unexpected),
         }
         Ok(())
     }
 
-    /// A VN_Port is no longer logged in to the fabric.
+    /// A VN_Port is no longer logged in.
     pub(crate) fn forget_login(&mut self, login: LoginId, counters: &mut Counters) {
         for target in 0..self.targets.len() {
             self.end_session(target, login, counters);

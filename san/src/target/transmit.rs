@@ -2,10 +2,11 @@
 
 use super::Targets;
 use super::exchange::{Response, Slot, Source, State};
+use crate::context::Path;
 use crate::counters::Counters;
-use crate::egress::Link;
+use crate::egress::emit;
 use datapath::port::{Frame, Port};
-use fc::wire::MacAddr;
+use fc::wire::ethernet::VlanTag;
 use fc::wire::fcoe::EPILOGUE_LEN;
 use fc::wire::fcp::{FcpRsp, FcpXferRdy, rsp_flags};
 use fc::wire::header::{FCtl, FcHeader, FcType, RCtl};
@@ -44,7 +45,7 @@ impl Targets {
     pub(crate) fn transmit<P: Port>(
         &mut self,
         port: &mut P,
-        link: &Link,
+        tag: Option<VlanTag>,
         mut budget: usize,
         counters: &mut Counters,
     ) -> usize {
@@ -52,7 +53,7 @@ impl Targets {
         while budget > 0
             && let Some(slot) = self.exchanges.first_ready()
         {
-            match self.transmit_one(slot, port, link, counters) {
+            match self.transmit_one(slot, port, tag, counters) {
                 Progress::Full => break,
                 Progress::Done => turn = 0,
                 Progress::More if turn + 1 < MAX_FRAMES_A_TURN => turn += 1,
@@ -70,14 +71,14 @@ impl Targets {
         &mut self,
         slot: Slot,
         port: &mut P,
-        link: &Link,
+        tag: Option<VlanTag>,
         counters: &mut Counters,
     ) -> Progress {
         let Some(frame) = port.allocate() else { return Progress::Full };
         counters.sent_frames += 1;
         match self.exchanges.get(slot).state {
             State::SendData { source, sent, len } => {
-                self.transmit_data(slot, (source, sent, len), port, frame, link, counters)
+                self.transmit_data(slot, (source, sent, len), port, frame, tag, counters)
             }
             State::SendXferRdy(writing) => {
                 let burst_len = writing.burst_end - writing.burst_start;
@@ -91,7 +92,7 @@ impl Targets {
                 if self.faults.xfer_rdys.take() {
                     port.release(frame);
                 } else {
-                    send(port, frame, link, exchange.destination, &header, iu.as_bytes());
+                    send(port, frame, tag, exchange.path, &header, iu.as_bytes());
                 }
                 exchange.seq_id = exchange.seq_id.wrapping_add(1);
                 self.exchanges.park_first(State::Receiving(writing));
@@ -108,7 +109,7 @@ impl Targets {
                 if self.faults.responses.take() {
                     port.release(frame);
                 } else {
-                    send(port, frame, link, exchange.destination, &header, &iu[..len]);
+                    send(port, frame, tag, exchange.path, &header, &iu[..len]);
                 }
                 self.exchanges.end_first();
                 Progress::Done
@@ -123,7 +124,7 @@ impl Targets {
         (source, sent, len): (Source, u32, u32),
         port: &mut P,
         frame: Frame,
-        link: &Link,
+        tag: Option<VlanTag>,
         counters: &mut Counters,
     ) -> Progress {
         let exchange = self.exchanges.get(slot);
@@ -153,9 +154,9 @@ impl Targets {
         if self.faults.data.take() {
             port.release(frame);
         } else if self.faults.damaged_data.take() {
-            send_damaged(port, frame, link, exchange.destination, &header, payload);
+            send_damaged(port, frame, tag, exchange.path, &header, payload);
         } else {
-            send(port, frame, link, exchange.destination, &header, payload);
+            send(port, frame, tag, exchange.path, &header, payload);
         }
         counters.read_bytes += u64::from(payload_len);
         let exchange = self.exchanges.get_mut(slot);
@@ -200,12 +201,12 @@ impl Targets {
 fn send<P: Port>(
     port: &mut P,
     mut frame: Frame,
-    link: &Link,
-    destination: MacAddr,
+    tag: Option<VlanTag>,
+    path: Path,
     header: &FcHeader,
     payload: &[u8],
 ) {
-    let len = link.emit(port.buffer(&mut frame), destination, header, payload);
+    let len = emit(port.buffer(&mut frame), tag, path, header, payload);
     port.set_len(&mut frame, len);
     port.send(frame);
 }
@@ -214,13 +215,13 @@ fn send<P: Port>(
 fn send_damaged<P: Port>(
     port: &mut P,
     mut frame: Frame,
-    link: &Link,
-    destination: MacAddr,
+    tag: Option<VlanTag>,
+    path: Path,
     header: &FcHeader,
     payload: &[u8],
 ) {
     let buffer = port.buffer(&mut frame);
-    let len = link.emit(buffer, destination, header, payload);
+    let len = emit(buffer, tag, path, header, payload);
     buffer[len - EPILOGUE_LEN] ^= 1;
     port.set_len(&mut frame, len);
     port.send(frame);
