@@ -1,5 +1,6 @@
 //! What a SAN is made of.
 
+use fc::wire::fcoe;
 use fc::wire::fip::{FcMap, FkaAdvPeriod};
 use fc::wire::header::{MAX_PAYLOAD_LEN, MIN_MAX_PAYLOAD_LEN};
 use fc::wire::{FcId, MacAddr, Wwn};
@@ -14,6 +15,9 @@ pub const MAX_TARGETS: usize = 255;
 /// The most LUNs of one target: those of single-level peripheral addressing.
 pub const MAX_LUNS: usize = 256;
 
+/// The MTU that the smallest payload a port may offer needs.
+const MIN_MTU: usize = fcoe::MIN_LEN + MIN_MAX_PAYLOAD_LEN;
+
 /// A whole SAN. Its default is one target with one RAM disk of 256 MiB.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,7 +30,8 @@ pub struct SanConfig {
     pub r_a_tov_ms: u32,
     /// E_D_TOV, in milliseconds.
     pub e_d_tov_ms: u32,
-    /// The most payload bytes of an FC frame that fabric and targets take: 256..=2112, a multiple of four.
+    /// The most payload bytes of an FC frame that fabric and targets take: 256..=2112, a multiple of four. The
+    /// interface's MTU may allow less.
     pub max_payload_len: u16,
     /// The most bytes that one FCP_XFER_RDY asks for; 0 asks for a whole write at once.
     pub max_burst_len: u32,
@@ -173,6 +178,14 @@ pub enum ConfigError {
         /// The most bytes.
         limit: usize,
     },
+    /// No frame that a login may ask for fits the link.
+    #[error(
+        "the interface's MTU is {mtu}, and FCoE needs {MIN_MTU} at least, 2158 for full frames; raise it by `ip link set .. mtu 2500`"
+    )]
+    SmallMtu {
+        /// The interface's MTU.
+        mtu: usize,
+    },
     /// An address that can't be a switch's.
     #[error("the FCF's MAC address {0} is a group address or zero; use one such as 02:fc:f0:00:00:01")]
     BadMac(MacAddr),
@@ -233,6 +246,15 @@ impl SanConfig {
         }
         Ok(())
     }
+}
+
+/// The most payload bytes of an FC frame on a link with this MTU: whole words.
+///
+/// # Errors
+/// [`ConfigError::SmallMtu`].
+pub(crate) fn payload_len_of(mtu: usize) -> Result<u16, ConfigError> {
+    let len = mtu.saturating_sub(fcoe::MIN_LEN).min(MAX_PAYLOAD_LEN);
+    if len < MIN_MAX_PAYLOAD_LEN { Err(ConfigError::SmallMtu { mtu }) } else { Ok(len as u16 & !3) }
 }
 
 impl LunConfig {

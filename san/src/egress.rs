@@ -5,7 +5,7 @@ use crate::counters::Counters;
 use datapath::port::Port;
 use fc::wire::ethernet::{EtherType, EthernetHeader, VlanTag};
 use fc::wire::fcoe::{self, Eof, MAX_FRAME_LEN, Sof};
-use fc::wire::fip::FipFrame;
+use fc::wire::fip::{FipFrame, MAX_FCOE_SIZE};
 use fc::wire::header::{FCtl, FcHeader};
 use std::collections::VecDeque;
 
@@ -35,15 +35,18 @@ pub(crate) fn emit(
 pub(crate) struct Egress {
     /// The tag of what is sent.
     pub(crate) tag: Option<VlanTag>,
+    /// The longest payload of an Ethernet frame that arrives, [`MAX_FCOE_SIZE`] at most.
+    pub(crate) mtu: u16,
     waiting: VecDeque<Vec<u8>>,
     dropped: u64,
 }
 
 impl Egress {
-    /// All is sent on this VLAN.
-    pub(crate) fn new(vlan: Option<u16>) -> Self {
+    /// All is sent on this VLAN, with payloads of up to `mtu` bytes.
+    pub(crate) fn new(vlan: Option<u16>, mtu: usize) -> Self {
         let tag = vlan.map(|id| VlanTag::new(id, VLAN_PRIORITY));
-        Self { tag, waiting: VecDeque::new(), dropped: 0 }
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX).min(MAX_FCOE_SIZE);
+        Self { tag, mtu, waiting: VecDeque::new(), dropped: 0 }
     }
 
     /// Whether there is room for `frames` more.

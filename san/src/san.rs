@@ -1,6 +1,6 @@
 //! The whole SAN on one port.
 
-use crate::config::{ConfigError, SanConfig};
+use crate::config::{ConfigError, SanConfig, payload_len_of};
 use crate::context::{Context, Incoming, Path, Sender};
 use crate::counters::{Counters, Drop};
 use crate::egress::Egress;
@@ -11,7 +11,7 @@ use crate::topology::Route;
 use datapath::port::{Frame, Port};
 use fc::time::Instant;
 use fc::wire::MacAddr;
-use fc::wire::ethernet::{EtherType, EthernetHeader};
+use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
 use fc::wire::fcoe::FcoeFrame;
 use std::io;
 
@@ -55,14 +55,17 @@ impl<P: Port> San<P> {
     /// A SAN that owns `port`.
     ///
     /// # Errors
-    /// For settings that are out of range, and disks that can't be opened.
+    /// For settings that are out of range, a link that no FC frame fits, and disks that can't be opened.
     pub fn new(port: P, config: &SanConfig) -> Result<Self, ConfigError> {
         config.check()?;
+        let mtu = (port.info().mtu as usize).min(port.capacity().saturating_sub(MAX_HEADER_LEN));
+        let max_payload_len = config.max_payload_len.min(payload_len_of(mtu)?);
+        let config = &SanConfig { max_payload_len, ..config.clone() };
         Ok(Self {
             port,
             received: Vec::with_capacity(RECEIVE_BURST),
             targets: Targets::new(config)?,
-            egress: Egress::new(config.fcf.vlan),
+            egress: Egress::new(config.fcf.vlan, mtu),
             fabric: Fabric::new(config),
             counters: Counters::default(),
         })

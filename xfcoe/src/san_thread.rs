@@ -4,7 +4,8 @@ use crate::cli;
 use crate::config;
 use crate::interrupt::Interrupt;
 use crate::netns::Namespace;
-use crate::{preflight, program};
+use crate::preflight::{self, Refusal};
+use crate::program;
 use anyhow::Context as _;
 use datapath::port::Waker;
 use datapath::port::nic::{Nic, NicKind};
@@ -26,7 +27,11 @@ pub(crate) fn command(args: &cli::San, json: bool, interrupt: &Interrupt) -> any
         Some(path) => config::load(path, check)?,
         None => SanConfig::default(),
     };
-    preflight::interface(&args.interface, args.port)?;
+    match preflight::interface(&args.interface, args.port) {
+        // Frames are shorter then.
+        Err(refusal @ Refusal::SmallMtu { .. }) => tracing::warn!("{refusal}"),
+        other => drop(other?),
+    }
     let interface = args.interface.clone();
     let san =
         SanThread::start(Place { interface, kind: args.port.into(), namespace: None, cpu: None }, config)?;

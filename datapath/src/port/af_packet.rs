@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::chunks::{Chunks, checked_len};
-use super::socket::{interface_index, option, set_option, set_receive_buffer, set_send_buffer};
+use super::socket::{interface_index, mtu, option, set_option, set_receive_buffer, set_send_buffer};
 use super::{Frame, FrameAccount, MAX_CHUNKS, Mode, Port, PortCounters, PortError, PortInfo, Waker};
 use libc::{c_int, c_void, iovec, mmsghdr, sockaddr_ll, socklen_t};
 use nix::errno::Errno;
@@ -143,6 +143,7 @@ impl AfPacketPort {
                 mode: Mode::AfPacket,
                 zero_copy: false,
                 need_wakeup: false,
+                mtu: mtu(interface)?,
             },
             socket,
             memory: vec![0; chunks.total() * CHUNK_LEN].into_boxed_slice(),

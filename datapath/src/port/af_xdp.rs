@@ -17,7 +17,7 @@
 mod rings;
 
 use super::chunks::{Chunks, checked_len};
-use super::socket::{interface_index, option};
+use super::socket::{interface_index, mtu, option};
 use super::{Frame, FrameAccount, MAX_CHUNKS, Mode, Port, PortCounters, PortError, PortInfo, Waker};
 use nix::sys::socket::{MsgFlags, recv};
 use rings::{CHUNK_LEN, HEADROOM, Rings, XDP_HEADROOM};
@@ -146,6 +146,7 @@ impl AfXdpPort {
             mode: config.mode,
             zero_copy,
             need_wakeup: config.need_wakeup,
+            mtu: mtu(interface)?,
         };
         let chunks = Chunks::new(receive, transmit);
         let mut port = Self {

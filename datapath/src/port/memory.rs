@@ -6,6 +6,7 @@
 use super::chunks::{Chunks, checked_len};
 use super::lane::{BUFFER_LEN, Buffer, Lane, Parcel, buffer};
 use super::{Frame, FrameAccount, Mode, Port, PortCounters, PortInfo, Waker};
+use fc::wire::ethernet::MAX_HEADER_LEN;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,10 +109,18 @@ impl MemoryPort {
             mode: Mode::Memory,
             zero_copy: true,
             need_wakeup: false,
+            mtu: (BUFFER_LEN - MAX_HEADER_LEN) as u32,
         };
         let buffers = std::iter::repeat_with(buffer).take(chunks.total()).collect();
         let queued = Vec::with_capacity(chunks.total());
         Self { info, wire, chunks, buffers, queued, counters: PortCounters::default() }
+    }
+
+    /// The port on a link with this MTU. What is longer is lost.
+    #[must_use]
+    pub fn with_mtu(mut self, mtu: u32) -> Self {
+        self.info.mtu = mtu;
+        self
     }
 }
 
@@ -166,9 +175,12 @@ impl Port for MemoryPort {
         if self.queued.is_empty() {
             return Ok(());
         }
+        let longest = MAX_HEADER_LEN + self.info.mtu as usize;
         for (chunk, len) in self.queued.drain(..) {
             let chunk = usize::from(chunk);
-            if let Some(spare) = self.wire.outgoing.take_spare() {
+            if usize::from(len) > longest {
+                self.counters.send_drops += 1;
+            } else if let Some(spare) = self.wire.outgoing.take_spare() {
                 let buffer = std::mem::replace(&mut self.buffers[chunk], spare);
                 self.wire.outgoing.push(Parcel { buffer, len, about: () });
                 self.counters.sent_frames += 1;
@@ -233,6 +245,16 @@ mod tests {
         assert_eq!(sender.receive(&mut frames, 1), 1);
         assert_eq!(sender.data(&frames[0]), [4; 60], "a received frame goes back as it is");
         sender.release(frames.pop().unwrap());
+    }
+
+    #[test]
+    fn a_link_loses_what_is_longer_than_its_mtu() {
+        let (port, wire) = wire(SMALL);
+        let mut port = port.with_mtu(1500);
+        assert!(port.send_copy(&[1; MAX_HEADER_LEN + 1500]) && port.send_copy(&[2; MAX_HEADER_LEN + 1501]));
+        port.flush().unwrap();
+        assert_eq!(wire.pop().map(|frame| frame[0]), Some(1));
+        assert_eq!((wire.pop(), port.counters().send_drops), (None, 1));
     }
 
     #[test]

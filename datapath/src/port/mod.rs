@@ -117,6 +117,8 @@ pub struct PortInfo {
     pub zero_copy: bool,
     /// The kernel says when it wants a system call to go on.
     pub need_wakeup: bool,
+    /// The longest payload of an Ethernet frame that could be sent when the port was opened, in bytes.
+    pub mtu: u32,
 }
 
 impl fmt::Display for PortInfo {
@@ -229,6 +231,7 @@ mod tests {
             mode: Mode::NativeXdp,
             zero_copy: true,
             need_wakeup: true,
+            mtu: 2500,
         };
         assert_eq!(info.to_string(), "eth0 queue 3: AF_XDP native, zero-copy, need-wakeup");
         (info.mode, info.zero_copy, info.need_wakeup) = (Mode::GenericXdp, false, false);

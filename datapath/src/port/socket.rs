@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::PortError;
-use libc::{c_int, c_void, socklen_t};
+use libc::{c_int, c_ulong, c_void, socklen_t};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::io;
@@ -104,23 +104,50 @@ pub fn queue_count(interface: &str) -> Result<u32, PortError> {
     }
 
     interface_index(interface)?;
-    let failed = |error: Errno| PortError::new("ask for the number of queues", interface, error.into());
-    let socket =
-        socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).map_err(failed)?;
     let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
+    let mut request = request_about(interface);
+    request.ifr_ifru.ifru_data = (&raw mut channels).cast();
+    // SAFETY: SIOCETHTOOL reads and writes the `struct ethtool_channels` that `request` points to.
+    match unsafe { ask(libc::SIOCETHTOOL, &mut request) } {
+        Ok(()) => Ok((channels.receive + channels.combined).max(1)),
+        Err(Errno::EOPNOTSUPP) => Ok(1),
+        Err(error) => Err(PortError::new("ask for the number of queues", interface, error.into())),
+    }
+}
+
+/// The longest payload of an Ethernet frame on an interface, in bytes.
+///
+/// # Errors
+/// [`PortError::NoSuchInterface`], and those of socket(2).
+pub(super) fn mtu(interface: &str) -> Result<u32, PortError> {
+    interface_index(interface)?;
+    let mut request = request_about(interface);
+    // SAFETY: SIOCGIFMTU writes to `request` only.
+    unsafe { ask(libc::SIOCGIFMTU, &mut request) }
+        .map_err(|error| PortError::new("ask for the MTU", interface, error.into()))?;
+    // SAFETY: SIOCGIFMTU has set this member.
+    Ok(unsafe { request.ifr_ifru.ifru_mtu }.cast_unsigned())
+}
+
+/// A question about an interface, still without what is asked.
+fn request_about(interface: &str) -> libc::ifreq {
     // SAFETY: all zeros is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_data = (&raw mut channels).cast();
-    // SAFETY: `request` names the interface and points to a `struct ethtool_channels`; both outlive the call.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
-    match Errno::result(result) {
-        Ok(_) => Ok((channels.receive + channels.combined).max(1)),
-        Err(Errno::EOPNOTSUPP) => Ok(1),
-        Err(error) => Err(failed(error)),
-    }
+    request
+}
+
+/// Asks the kernel about an interface.
+///
+/// # Safety
+/// What `question` makes the kernel reach by `request` must be there.
+unsafe fn ask(question: c_ulong, request: &mut libc::ifreq) -> Result<(), Errno> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: the caller's promise; the descriptor is open.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), question as _, &raw mut *request) };
+    Errno::result(result).map(drop)
 }
 
 #[cfg(test)]
@@ -135,6 +162,12 @@ mod tests {
             matches!(&error, PortError::NoSuchInterface { interface } if interface == "none-such"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_interface_is_asked_for_its_mtu() {
+        assert_eq!(mtu("lo").unwrap(), 65_536);
+        assert!(matches!(mtu("none-such"), Err(PortError::NoSuchInterface { .. })));
     }
 
     #[test]

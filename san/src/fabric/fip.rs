@@ -9,7 +9,7 @@ use fc::wire::els::{
     ElsReply, ElsRequest, Explanation, Login as LoginParameters, Logo, LsRjt, Reason, common_features,
 };
 use fc::wire::ethernet::EthernetHeader;
-use fc::wire::fip::{Descriptor, Els, ElsKind, FipFrame, Flags, MAX_FCOE_SIZE, Operation, VxPort};
+use fc::wire::fip::{Descriptor, Els, ElsKind, FipFrame, Flags, Operation, VxPort};
 use fc::wire::header::{FcHeader, MIN_MAX_PAYLOAD_LEN, RCtl};
 use fc::wire::{FcId, MacAddr, Wwn};
 
@@ -61,14 +61,14 @@ impl Fabric {
         Ok(())
     }
 
-    /// Unicast, and as long as the largest FCoE frame that the ENode takes, so that it arrives only where those
-    /// will (FC-BB-5, 7.9.3.3).
+    /// Unicast, and as long as the largest FCoE frame that goes both from here and to the ENode, so that it arrives
+    /// only where those will (FC-BB-5, 7.9.3.3).
     fn answer_solicitation(&self, cx: &mut Context<'_>, frame: &FipFrame) -> Result<(), Drop> {
         if frame.flags.has(Flags::F_PORT) {
             // Another FCF's: there are no links between switches here.
             return Err(Drop::Unexpected);
         }
-        let (mac, size) = (frame.mac()?, frame.max_fcoe_size()?.min(MAX_FCOE_SIZE));
+        let (mac, size) = (frame.mac()?, frame.max_fcoe_size()?.min(cx.out.mtu));
         frame.name()?;
         let mut advertisement = self.advertisement(Flags::SOLICITED);
         advertisement.padding_len = usize::from(size).saturating_sub(advertisement.len());

@@ -97,8 +97,8 @@ impl Targets {
         attention.establish(Attentions::POWER_ON);
         let session = Session {
             nexus: Nexus { initiator: from.port_name, port: target.identity.relative },
-            // Whole words: only a sequence's last frame may have fill bytes.
-            max_payload_len: offered.min(self.max_payload_len) & !3,
+            // What both logins and the link allow. Whole words: only a sequence's last frame may have fill bytes.
+            max_payload_len: offered.min(from.max_payload_len) & !3,
             is_paired: false,
             attentions: vec![attention; target.luns.len()],
         };

@@ -2,6 +2,8 @@
 
 use super::host::{FcFrame, Host, Io, Net, Seen, TARGET, What, cmnd, request_header, wwpn};
 use super::io::read_10;
+use crate::San;
+use datapath::port::memory::{MemoryConfig, wire};
 use fc::time::Duration;
 use fc::wire::els::{ElsReply, ElsRequest, Explanation, Login, Logo, LsRjt, Reason, common_features};
 use fc::wire::ethernet::{EtherType, EthernetHeader, VlanTag};
@@ -234,6 +236,39 @@ fn a_restart_clears_everything() {
     assert!(net.run_fc().is_empty());
     assert_eq!(net.san.stats().counters.dropped_not_logged_in, 1);
     assert_eq!(net.log_in(1).id, host.id, "known from before");
+}
+
+#[test]
+fn nothing_is_longer_than_the_mtu_allows() {
+    let mut net = Net::with_mtu(&Net::small(), 1500);
+    net.push_fip(ENODE, MacAddr::ALL_FCF, &solicitation(2158));
+    let frames = fip(net.run(), Operation::ADVERTISEMENT);
+    assert_eq!(frames[0].2, 14 + 1500, "it proves the MTU that there is");
+
+    let flogi = ElsRequest::Flogi(Login::fabric(wwpn(1), wwpn(1), 2112));
+    let reply = net.link_service(ENODE, ElsKind::Flogi, FcId::UNASSIGNED, &flogi);
+    let granted = ElsReply::parse(flogi.command(), &reply.els().unwrap().payload).unwrap();
+    assert!(matches!(granted, ElsReply::Login(login) if login.common.receive_len() == 1452), "{granted:?}");
+
+    let host = net.log_in(1);
+    let plogi = ElsRequest::Plogi(Login::n_port(host.wwpn, host.wwpn, 2112, Duration::from_secs(2)));
+    let granted = net.els(&host, TARGET, &plogi);
+    assert!(matches!(granted, ElsReply::Login(login) if login.class_3_payload_len() == 1452), "{granted:?}");
+    net.log_in_target(&host, TARGET, 2112);
+    net.scsi(&host, &[0; 6], Io::None);
+    net.push_command(&host, TARGET, 1, &cmnd(0, &read_10(0, 16), 8192, Io::In(8192)));
+    let lens: Vec<_> = net.run_fc().iter().map(|frame| frame.payload.len()).collect();
+    assert_eq!(lens, [1452, 1452, 1452, 1452, 1452, 932, 24]);
+}
+
+#[test]
+fn a_link_that_no_login_fits_is_refused() {
+    for (mtu, max_payload_len) in [(301, None), (302, Some(256)), (2157, Some(2108)), (9000, Some(2112))] {
+        assert_eq!(crate::config::payload_len_of(mtu).ok(), max_payload_len, "{mtu}");
+    }
+    let (port, _wire) = wire(MemoryConfig::default());
+    let error = San::new(port.with_mtu(301), &Net::small()).unwrap_err().to_string();
+    assert!(error.starts_with("the interface's MTU is 301"), "{error}");
 }
 
 #[test]

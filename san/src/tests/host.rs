@@ -77,7 +77,15 @@ impl Net {
     }
 
     pub(super) fn with_memory(config: &SanConfig, memory: MemoryConfig) -> Self {
-        let (port, wire) = wire(memory);
+        Self::with_port(config, wire(memory))
+    }
+
+    pub(super) fn with_mtu(config: &SanConfig, mtu: u32) -> Self {
+        let (port, wire) = wire(MemoryConfig::default());
+        Self::with_port(config, (port.with_mtu(mtu), wire))
+    }
+
+    fn with_port(config: &SanConfig, (port, wire): (MemoryPort, MemoryWire)) -> Self {
         let tag = config.fcf.vlan.map(|id| VlanTag::new(id, 3));
         let san = San::new(port, config).unwrap();
         let mut net = Self { san, wire, now: Instant::ZERO, config: config.clone(), tag };
