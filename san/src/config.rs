@@ -1,5 +1,6 @@
 //! What a SAN is made of.
 
+use crate::faults::FaultsConfig;
 use fc::wire::fcoe;
 use fc::wire::fip::{FcMap, FkaAdvPeriod};
 use fc::wire::header::{MAX_PAYLOAD_LEN, MIN_MAX_PAYLOAD_LEN};
@@ -35,6 +36,8 @@ pub struct SanConfig {
     pub max_payload_len: u16,
     /// The most bytes that one FCP_XFER_RDY asks for; 0 asks for a whole write at once.
     pub max_burst_len: u32,
+    /// What goes wrong all along.
+    pub faults: FaultsConfig,
 }
 
 impl Default for SanConfig {
@@ -46,6 +49,7 @@ impl Default for SanConfig {
             e_d_tov_ms: 2000,
             max_payload_len: MAX_PAYLOAD_LEN as u16,
             max_burst_len: 0,
+            faults: FaultsConfig::default(),
         }
     }
 }
@@ -244,7 +248,7 @@ impl SanConfig {
             range("number of LUNs", target.luns.len() as u64, target.luns.len() <= MAX_LUNS, "0 to 256")?;
             target.luns.iter().try_for_each(LunConfig::check)?;
         }
-        Ok(())
+        self.faults.check()
     }
 }
 
@@ -334,7 +338,7 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_named() {
         type Change = fn(&mut SanConfig);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 10] = [
             ("max_payload_len", |c| c.max_payload_len = 2110),
             ("domain", |c| c.fcf.domain = 240),
             ("vlan", |c| c.fcf.vlan = Some(4095)),
@@ -344,6 +348,7 @@ mod tests {
             ("size_bytes", |c| c.targets[0].luns[0].size_bytes = 1000),
             ("vendor", |c| c.targets[0].luns[0].vendor = "much too long".into()),
             ("serial", |c| c.targets[0].luns[0].serial = "tab\t".into()),
+            ("faults of commands", |c| (c.faults.busy_ppm, c.faults.stall_ppm) = (999_999, 2)),
         ];
         for (field, change) in changes {
             let mut config = SanConfig::default();

@@ -2,6 +2,7 @@
 
 use crate::counters::Counters;
 use crate::egress::Egress;
+use crate::faults::Faults;
 use fc::time::Instant;
 use fc::wire::header::{FCtl, FcHeader, FcType, RCtl, UNASSIGNED_XID};
 use fc::wire::{FcId, MacAddr, Wwn};
@@ -9,12 +10,13 @@ use fc::wire::{FcId, MacAddr, Wwn};
 /// The most logins at a time: 128 VMs with 4 ports on each of 32 hosts.
 pub(crate) const MAX_LOGINS: usize = 16_384;
 
-/// When it is, where answers go, what is counted.
+/// When it is, where answers go, what is counted, what is to go wrong.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
     pub(crate) out: &'a mut Egress,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) faults: &'a mut Faults,
 }
 
 /// A login's place in its table, below [`MAX_LOGINS`].

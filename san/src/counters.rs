@@ -34,6 +34,8 @@ pub struct Counters {
     pub dropped_not_logged_in: u64,
     /// Frames dropped: nobody has the D_ID.
     pub dropped_no_destination: u64,
+    /// Frames dropped: to a target that was killed.
+    pub dropped_dead_target: u64,
     /// Frames dropped: no exchange has the IDs, or it does not expect them.
     pub dropped_no_exchange: u64,
     /// Frames dropped: kind of frame not handled.
@@ -53,6 +55,7 @@ pub(crate) enum Drop {
     Crc,
     NotLoggedIn,
     NoDestination,
+    DeadTarget,
     NoExchange,
     Unexpected,
 }
@@ -66,6 +69,7 @@ impl Counters {
             Drop::Crc => &mut self.dropped_crc,
             Drop::NotLoggedIn => &mut self.dropped_not_logged_in,
             Drop::NoDestination => &mut self.dropped_no_destination,
+            Drop::DeadTarget => &mut self.dropped_dead_target,
             Drop::NoExchange => &mut self.dropped_no_exchange,
             Drop::Unexpected => &mut self.dropped_unexpected,
         } += 1;

@@ -59,6 +59,11 @@ impl Egress {
         self.waiting.is_empty()
     }
 
+    /// Forgets all that waits.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Queues a FIP frame.
     pub(crate) fn fip(&mut self, path: Path, frame: &FipFrame) {
         self.fip_tagged(path, frame, self.tag);

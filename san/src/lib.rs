@@ -23,6 +23,7 @@ mod counters;
 mod egress;
 mod fabric;
 mod faults;
+mod orders;
 mod random;
 mod san;
 mod scsi;
@@ -34,5 +35,6 @@ mod topology;
 
 pub use config::{ConfigError, FcfConfig, LunConfig, MAX_LUNS, MAX_TARGETS, SanConfig, TargetConfig};
 pub use counters::Counters;
-pub use faults::Fault;
+pub use faults::{CommandFailure, Fault, FaultsConfig, FrameFate, FrameKind, LoginKind};
+pub use orders::{Death, Order, OrderError};
 pub use san::{San, Stats};

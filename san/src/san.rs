@@ -5,14 +5,17 @@ use crate::context::{Context, Incoming, Path, Sender};
 use crate::counters::{Counters, Drop};
 use crate::egress::Egress;
 use crate::fabric::Fabric;
-use crate::faults::Fault;
+use crate::faults::{Fault, Faults, FaultsConfig};
+use crate::orders::{Death, Order, OrderError};
 use crate::target::Targets;
 use crate::topology::Route;
+use datapath::port::faults::{FaultCounters, MAX_ORDERS};
+use datapath::port::faulty::FaultyPort;
 use datapath::port::{Frame, Port};
-use fc::time::Instant;
-use fc::wire::MacAddr;
+use fc::time::{Duration, Instant};
 use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
 use fc::wire::fcoe::FcoeFrame;
+use fc::wire::{MacAddr, Wwn};
 use std::io;
 
 /// Frames taken from the port in one step.
@@ -31,17 +34,24 @@ pub struct Stats {
     pub counters: Counters,
     /// VN_Ports that are logged in now.
     pub logins: usize,
+    /// What went wrong with frames on their way here.
+    pub incoming: FaultCounters,
+    /// What went wrong with frames on their way from here.
+    pub outgoing: FaultCounters,
 }
 
 /// A SAN on a port.
 #[derive(Debug)]
-pub struct San<P> {
-    port: P,
+pub struct San<P: Port> {
+    port: FaultyPort<P>,
+    /// As if switched off.
+    is_stopped: bool,
     received: Vec<Frame>,
     fabric: Fabric,
     targets: Targets,
     egress: Egress,
     counters: Counters,
+    faults: Faults,
 }
 
 /// What becomes of a received frame's memory.
@@ -61,63 +71,141 @@ impl<P: Port> San<P> {
         let mtu = (port.info().mtu as usize).min(port.capacity().saturating_sub(MAX_HEADER_LEN));
         let max_payload_len = config.max_payload_len.min(payload_len_of(mtu)?);
         let config = &SanConfig { max_payload_len, ..config.clone() };
+        let mut port = FaultyPort::new(port, config.faults.seed);
+        set_link_faults(&mut port, &config.faults);
         Ok(Self {
             port,
+            is_stopped: false,
             received: Vec::with_capacity(RECEIVE_BURST),
             targets: Targets::new(config)?,
             egress: Egress::new(config.fcf.vlan, mtu),
             fabric: Fabric::new(config),
             counters: Counters::default(),
+            faults: Faults::new(config.faults),
         })
     }
 
     /// Receives, answers and sends what it can; `false` when there was nothing to do.
     pub fn step(&mut self, now: Instant) -> bool {
+        self.port.set_now(now);
         let mut received = std::mem::take(&mut self.received);
         let count = self.port.receive(&mut received, RECEIVE_BURST);
         let mut budget = SEND_BURST;
         for frame in received.drain(..) {
-            self.handle(now, frame, &mut budget);
+            if self.is_stopped {
+                self.port.release(frame);
+            } else {
+                self.counters.received_frames += 1;
+                self.handle(now, frame, &mut budget);
+            }
         }
         self.received = received;
-        self.counters.received_frames += count as u64;
-        if now >= self.fabric.poll_timeout() {
-            self.handle_timeout(now);
-        }
-        if self.fabric.has_state_changes() {
-            self.fabric.transmit_state_changes(&mut self.egress);
-        }
-        budget = self.egress.transmit(&mut self.port, budget, &mut self.counters);
-        budget = self.targets.transmit(&mut self.port, self.egress.tag, budget, &mut self.counters);
-        let did_send = budget < SEND_BURST;
+        let did_send = !self.is_stopped && self.transmit(now, budget);
         // Without frames to send, a flush takes back those that were sent: it is due when they are missed.
-        if (did_send || self.has_output()) && self.port.flush().is_err() {
+        let is_due = did_send || self.has_output() || self.port.poll_timeout().is_some_and(|due| due <= now);
+        if is_due && self.port.flush().is_err() {
             self.counters.flush_errors += 1;
             return false;
         }
         count > 0 || did_send
     }
 
+    /// Does what is due and sends, and says whether it sent.
+    fn transmit(&mut self, now: Instant, mut budget: usize) -> bool {
+        if now >= self.fabric.poll_timeout() {
+            self.handle_timeout(now);
+        }
+        if self.fabric.has_state_changes() {
+            self.fabric.transmit_state_changes(&mut self.egress);
+        }
+        self.targets.resume(now);
+        budget = self.egress.transmit(&mut self.port, budget, &mut self.counters);
+        budget = self.targets.transmit(&mut self.port, self.egress.tag, budget, &mut self.counters);
+        budget < SEND_BURST
+    }
+
     /// When [`Self::step`] is to be called at the latest; at once when it has output that waits for the port.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        Some(if self.has_output() { Instant::ZERO } else { self.fabric.poll_timeout() })
+        if self.is_stopped {
+            return self.port.poll_timeout();
+        }
+        let due = if self.has_output() { Instant::ZERO } else { self.fabric.poll_timeout() };
+        [Some(due), self.targets.poll_timeout(), self.port.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Carries out an order.
+    ///
+    /// # Errors
+    /// When it can't be, and then nothing has happened.
+    pub fn order(&mut self, now: Instant, order: &Order) -> Result<(), OrderError> {
+        match *order {
+            Order::Faults(ref config) => {
+                config.check()?;
+                set_link_faults(&mut self.port, config);
+                self.faults.set_chances(config);
+            }
+            Order::Inject { fault, count } => self.inject(fault, count)?,
+            Order::Heal => {
+                self.port.incoming().heal();
+                self.port.outgoing().heal();
+                self.faults = Faults::new(FaultsConfig::default());
+            }
+            Order::Restart => self.restart(now),
+            Order::Stop => {
+                self.restart(now);
+                self.egress.clear();
+                self.is_stopped = true;
+            }
+            Order::Start => self.is_stopped = false,
+            Order::Kill { target, how } => {
+                let number = self.target(target)?;
+                let Self { fabric, targets, egress, counters, faults, .. } = self;
+                targets.kill(&mut Context { now, out: egress, counters, faults }, number, how);
+                fabric.set_plugged(number, how != Death::Unplugged);
+            }
+            Order::Revive { target } => {
+                let number = self.target(target)?;
+                self.targets.revive(number);
+                self.fabric.set_plugged(number, true);
+            }
+            Order::Stall { target, ms } => {
+                let number = self.target(target)?;
+                self.targets.stall(number, now + Duration::from_millis(ms.into()));
+            }
+        }
+        Ok(())
     }
 
     /// Forgets every login and clears every virtual link, as a switch does that starts again.
     pub fn restart(&mut self, now: Instant) {
-        let Self { fabric, egress, counters, .. } = self;
-        fabric.restart(&mut Context { now, out: egress, counters });
+        let Self { fabric, egress, counters, faults, .. } = self;
+        fabric.restart(&mut Context { now, out: egress, counters, faults });
         self.handle_ended_logins();
     }
 
-    /// The next `count` occasions for this fault have it; the last order of a kind counts, 0 calls it off.
-    pub fn inject(&mut self, fault: Fault, count: u32) {
-        self.targets.faults.order(fault, count);
+    /// The next `count` occasions more have this fault.
+    ///
+    /// # Errors
+    /// [`OrderError::TooMany`]
+    pub fn inject(&mut self, fault: Fault, count: u32) -> Result<(), OrderError> {
+        let has_room = match fault {
+            Fault::Frame(fate, kind) => {
+                let fates = if kind.is_received() { self.port.incoming() } else { self.port.outgoing() };
+                let has_room = fates.waiting_orders() < MAX_ORDERS;
+                if has_room {
+                    fates.order(fate.into(), count, move |frame| kind.matches(frame));
+                }
+                has_room
+            }
+            Fault::Fail(_) | Fault::Reject(_) => self.faults.order(fault, count),
+        };
+        if has_room { Ok(()) } else { Err(OrderError::TooMany(MAX_ORDERS)) }
     }
 
     /// What it has done and how it stands.
     pub fn stats(&self) -> Stats {
-        Stats { counters: self.counters, logins: self.fabric.login_count() }
+        let (incoming, outgoing) = self.port.fault_counters();
+        Stats { counters: self.counters, logins: self.fabric.login_count(), incoming, outgoing }
     }
 
     /// Copies the bytes at `offset` of a LUN into `into`, past its reservations.
@@ -136,22 +224,31 @@ impl<P: Port> San<P> {
 
     /// The port that it owns.
     pub fn port(&self) -> &P {
-        &self.port
+        self.port.inner()
     }
 
-    /// The port that it owns, to wait on.
-    pub fn port_mut(&mut self) -> &mut P {
+    /// The port that it owns, on its bad link, to wait on.
+    pub fn port_mut(&mut self) -> &mut FaultyPort<P> {
         &mut self.port
     }
 
+    fn target(&self, port_name: Wwn) -> Result<usize, OrderError> {
+        self.targets.number_of(port_name).ok_or_else(|| {
+            let names: Vec<_> = self.targets.names().map(|name| name.to_string()).collect();
+            OrderError::NoSuchTarget { target: port_name, there_are: names.join(", ") }
+        })
+    }
+
     fn has_output(&self) -> bool {
-        !self.egress.is_empty() || self.targets.has_output() || self.fabric.has_state_changes()
+        let has_output =
+            !self.egress.is_empty() || self.targets.has_output() || self.fabric.has_state_changes();
+        has_output && !self.is_stopped
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        let Self { fabric, targets, egress, counters, .. } = self;
+        let Self { fabric, targets, egress, counters, faults, .. } = self;
         targets.handle_timeout(now, counters);
-        fabric.handle_timeout(&mut Context { now, out: egress, counters });
+        fabric.handle_timeout(&mut Context { now, out: egress, counters, faults });
         self.handle_ended_logins();
     }
 
@@ -181,9 +278,9 @@ impl<P: Port> San<P> {
     }
 
     fn dispatch(&mut self, now: Instant, frame: &Frame) -> Result<Verdict, Drop> {
-        let Self { port, fabric, targets, egress, counters, .. } = self;
+        let Self { port, fabric, targets, egress, counters, faults, .. } = self;
         let (ethernet, payload) = EthernetHeader::parse(port.data(frame))?;
-        let mut cx = Context { now, out: egress, counters };
+        let mut cx = Context { now, out: egress, counters, faults };
         match ethernet.ethertype {
             EtherType::FIP => {
                 let result = fabric.handle_fip(&mut cx, &ethernet, payload);
@@ -201,6 +298,12 @@ impl<P: Port> San<P> {
             _ => Err(Drop::NotOurs),
         }
     }
+}
+
+fn set_link_faults<P: Port>(port: &mut FaultyPort<P>, config: &FaultsConfig) {
+    port.set_seed(config.seed);
+    port.incoming().set_rates(config.link());
+    port.outgoing().set_rates(config.link());
 }
 
 fn dispatch_fc(

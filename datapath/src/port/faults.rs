@@ -9,7 +9,7 @@ use std::fmt;
 /// What rates are parts of.
 pub const MILLION: u32 = 1_000_000;
 /// The most orders that wait: each is asked about each frame.
-const MAX_ORDERS: usize = 64;
+pub const MAX_ORDERS: usize = 64;
 
 /// What becomes of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +87,48 @@ pub struct FaultCounters {
     pub delayed: u64,
 }
 
+/// Chances that a seed repeats: SplitMix64 (Steele, Lea, Flood, 2014).
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+/// One throw of [`Dice`].
+#[derive(Clone, Copy, Debug)]
+pub struct Roll(u64);
+
+impl Dice {
+    /// Equal seeds give equal chances.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next throw.
+    pub fn roll(&mut self) -> Roll {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Roll(z ^ (z >> 31))
+    }
+}
+
+impl Roll {
+    /// What the throw hits, if each thing has this many parts of a million.
+    pub fn pick<T: Copy>(self, shares: &[(u32, T)]) -> Option<T> {
+        let mut point = (self.0 % u64::from(MILLION)) as u32;
+        for &(ppm, what) in shares {
+            match point.checked_sub(ppm) {
+                None => return Some(what),
+                Some(rest) => point = rest,
+            }
+        }
+        None
+    }
+
+    /// A number that tells nothing of what [`Self::pick`] gives.
+    pub const fn detail(self) -> u64 {
+        self.0 / MILLION as u64
+    }
+}
+
 type Predicate = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
 /// A fate for the next frames of a kind.
@@ -98,8 +140,8 @@ struct Order {
 
 /// Decides the fate of each frame that passes, in one direction.
 pub struct Fates {
-    /// SplitMix64 (Steele, Lea, Flood, 2014): one step a frame, whatever the rates.
-    state: u64,
+    /// Thrown once a frame, whatever the rates.
+    dice: Dice,
     rates: Rates,
     orders: Vec<Order>,
     counters: FaultCounters,
@@ -107,10 +149,10 @@ pub struct Fates {
 
 impl fmt::Debug for Fates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { state, rates, orders, counters } = self;
+        let Self { dice, rates, orders, counters } = self;
         let orders: Vec<_> = orders.iter().map(|order| (order.fate, order.left)).collect();
         f.debug_struct("Fates")
-            .field("state", state)
+            .field("dice", dice)
             .field("rates", rates)
             .field("orders", &orders)
             .field("counters", counters)
@@ -121,7 +163,12 @@ impl fmt::Debug for Fates {
 impl Fates {
     /// Every frame arrives, until something else is wanted.
     pub fn new(seed: u64) -> Self {
-        Self { state: seed, rates: Rates::default(), orders: Vec::new(), counters: FaultCounters::default() }
+        Self {
+            dice: Dice::new(seed),
+            rates: Rates::default(),
+            orders: Vec::new(),
+            counters: FaultCounters::default(),
+        }
     }
 
     /// Faults happen at these rates from now on.
@@ -142,12 +189,22 @@ impl Fates {
     /// `matches` sees every frame that no earlier order took, and may count. An order comes before the rates.
     ///
     /// # Panics
-    /// If 64 orders wait already.
+    /// If [`MAX_ORDERS`] wait already.
     pub fn order(&mut self, fate: Fate, count: u32, matches: impl FnMut(&[u8]) -> bool + Send + 'static) {
         if count > 0 {
             assert!(self.orders.len() < MAX_ORDERS, "more than {MAX_ORDERS} orders wait");
             self.orders.push(Order { fate, left: count, matches: Box::new(matches) });
         }
+    }
+
+    /// Chances begin anew with this seed.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.dice = Dice::new(seed);
+    }
+
+    /// Orders that wait for frames, at most [`MAX_ORDERS`].
+    pub fn waiting_orders(&self) -> usize {
+        self.orders.len()
     }
 
     /// Nothing goes wrong from now on.
@@ -171,7 +228,7 @@ impl Fates {
         if self.are_kind() {
             return Fate::Deliver;
         }
-        let roll = self.roll();
+        let roll = self.dice.roll();
         let fate = self.ordered(frame).unwrap_or_else(|| self.rated(roll, frame.len()));
         let FaultCounters { delivered, lost, duplicated, corrupted, truncated, reordered, delayed } =
             &mut self.counters;
@@ -199,32 +256,18 @@ impl Fates {
     }
 
     /// `roll` says which fate, and its details.
-    fn rated(&self, roll: u64, len: usize) -> Fate {
-        let Rates { loss_ppm, duplicate_ppm, corrupt_ppm, truncate_ppm, reorder_ppm, delay_ppm, delay } =
-            self.rates;
-        let (mut point, detail) = ((roll % u64::from(MILLION)) as u32, roll / u64::from(MILLION));
+    fn rated(&self, roll: Roll, len: usize) -> Fate {
+        let rates = &self.rates;
+        let cut = roll.detail() % len.max(1) as u64;
         let faults = [
-            (loss_ppm, Fate::Drop),
-            (duplicate_ppm, Fate::Duplicate),
-            (corrupt_ppm, Fate::Corrupt { bit: detail }),
-            (truncate_ppm, Fate::Truncate { len: (detail % len.max(1) as u64) as usize }),
-            (reorder_ppm, Fate::Reorder),
-            (delay_ppm, Fate::Delay(delay)),
+            (rates.loss_ppm, Fate::Drop),
+            (rates.duplicate_ppm, Fate::Duplicate),
+            (rates.corrupt_ppm, Fate::Corrupt { bit: roll.detail() }),
+            (rates.truncate_ppm, Fate::Truncate { len: cut as usize }),
+            (rates.reorder_ppm, Fate::Reorder),
+            (rates.delay_ppm, Fate::Delay(rates.delay)),
         ];
-        for (ppm, fate) in faults {
-            match point.checked_sub(ppm) {
-                None => return fate,
-                Some(rest) => point = rest,
-            }
-        }
-        Fate::Deliver
-    }
-
-    fn roll(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        roll.pick(&faults).unwrap_or(Fate::Deliver)
     }
 }
 

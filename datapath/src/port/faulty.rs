@@ -1,6 +1,6 @@
 //! A port on a bad link.
 
-use super::faults::{Fate, Fates};
+use super::faults::{Fate, Fates, FaultCounters};
 use super::{Frame, FrameAccount, Port, PortCounters, PortInfo, Waker};
 use fc::time::{Duration, Instant};
 use std::collections::VecDeque;
@@ -33,6 +33,12 @@ impl<P: Port> FaultyPort<P> {
         Self { port, now: Instant::ZERO, incoming, outgoing, received: Vec::new() }
     }
 
+    /// Chances begin anew with this seed, each way with other ones.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.incoming.fates.set_seed(seed);
+        self.outgoing.fates.set_seed(!seed);
+    }
+
     /// It is `now`.
     pub fn set_now(&mut self, now: Instant) {
         self.now = now;
@@ -51,6 +57,11 @@ impl<P: Port> FaultyPort<P> {
     /// The fates of frames that are sent.
     pub fn outgoing(&mut self) -> &mut Fates {
         &mut self.outgoing.fates
+    }
+
+    /// How many received frames and how many sent ones had which fate.
+    pub fn fault_counters(&self) -> (FaultCounters, FaultCounters) {
+        (self.incoming.fates.counters(), self.outgoing.fates.counters())
     }
 
     /// The port beneath.

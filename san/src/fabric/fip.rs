@@ -4,6 +4,7 @@ use super::logins::Login;
 use super::{Fabric, vx_port};
 use crate::context::{Context, LoginId, Sender, reply_header};
 use crate::counters::Drop;
+use crate::faults::LoginKind;
 use crate::target::{INVALID_PORT_NAME, INVALID_RECEIVE_SIZE};
 use fc::wire::els::{
     ElsReply, ElsRequest, Explanation, Login as LoginParameters, Logo, LsRjt, Reason, common_features,
@@ -89,8 +90,14 @@ impl Fabric {
         }
         let request = ElsRequest::parse(&els.payload)?;
         let result = match (els.kind, request) {
-            (ElsKind::Flogi, ElsRequest::Flogi(login)) => self.log_in(cx, source, frame.flags, &login, true),
-            (ElsKind::Fdisc, ElsRequest::Fdisc(login)) => self.log_in(cx, source, frame.flags, &login, false),
+            (ElsKind::Flogi, ElsRequest::Flogi(login)) => match cx.faults.take_reject(LoginKind::Flogi) {
+                Some(reject) => Err(reject),
+                None => self.log_in(cx, source, frame.flags, &login, true),
+            },
+            (ElsKind::Fdisc, ElsRequest::Fdisc(login)) => match cx.faults.take_reject(LoginKind::Fdisc) {
+                Some(reject) => Err(reject),
+                None => self.log_in(cx, source, frame.flags, &login, false),
+            },
             (ElsKind::Logo, ElsRequest::Logo(logo)) => self.log_out(cx, source, &els.header, &logo),
             (ElsKind::Elp, _) => Err(LsRjt::UNSUPPORTED),
             _ => return Err(Drop::Malformed),

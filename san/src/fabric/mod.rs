@@ -97,7 +97,8 @@ impl Fabric {
         let sender = self.logins.of_fc_id(header.s_id).map(|login| login.port);
         let from = sender.filter(|port| port.path.destination == source).ok_or(Drop::NotLoggedIn)?;
         let d_id = header.d_id;
-        if let Some(number) = self.logins.target_of(d_id).filter(|number| *number < self.targets.len()) {
+        let target = self.logins.target_of(d_id);
+        if let Some(number) = target.filter(|number| self.has_target(*number)) {
             Ok(Route::Target { number, from })
         } else if let Some(login) = self.logins.of_fc_id(d_id) {
             Ok(Route::Forward(login.port.path))

@@ -19,6 +19,8 @@ pub(super) struct TargetName {
     fc_id: FcId,
     port_name: Wwn,
     node_name: Wwn,
+    /// Its cable is in.
+    is_plugged: bool,
 }
 
 impl TargetName {
@@ -27,6 +29,7 @@ impl TargetName {
             fc_id: target_fc_id(config.fcf.domain, number),
             port_name: target.wwpn,
             node_name: target.wwnn,
+            is_plugged: true,
         };
         config.targets.iter().enumerate().map(name).collect()
     }
@@ -41,6 +44,25 @@ struct Registered {
 }
 
 impl Fabric {
+    /// A target's cable is in, or out: who asked for it is told.
+    pub(crate) fn set_plugged(&mut self, target: usize, is_plugged: bool) {
+        let target = &mut self.targets[target];
+        if target.is_plugged != is_plugged {
+            target.is_plugged = is_plugged;
+            self.changes.note(target.fc_id);
+        }
+    }
+
+    /// Whether there is a target at this place, and its cable is in.
+    pub(super) fn has_target(&self, number: usize) -> bool {
+        self.targets.get(number).is_some_and(|target| target.is_plugged)
+    }
+
+    /// The targets that are there.
+    fn plugged(&self) -> impl Iterator<Item = TargetName> {
+        self.targets.iter().copied().filter(|target| target.is_plugged)
+    }
+
     /// A CT request to the name server. A reply that doesn't fit a frame goes as a sequence of several.
     pub(super) fn answer_ct(&mut self, cx: &mut Context<'_>, frame: &Incoming<'_>) -> Result<(), Drop> {
         let (preamble, _) = CtPreamble::split(frame.payload)?;
@@ -93,7 +115,7 @@ impl Fabric {
                 self.registered(id).map(|port| port.node_name.0.to_vec()).ok_or(no_id)
             }
             NameServerRequest::GidPn(name) => {
-                let target = self.targets.iter().find(|target| target.port_name == name);
+                let target = self.plugged().find(|target| target.port_name == name);
                 let port = self.logins.of_name(name).map(|login| login.port.fc_id);
                 let id = target.map(|target| target.fc_id).or(port);
                 let no_name = reject(CtReason::UNABLE, CtExplanation::PORT_NAME_NOT_REGISTERED);
@@ -141,8 +163,8 @@ impl Fabric {
     }
 
     fn registered(&self, id: FcId) -> Option<Registered> {
-        let target = self.targets.iter().find(|target| target.fc_id == id);
-        if let Some(TargetName { fc_id, port_name, node_name }) = target.copied() {
+        let target = self.plugged().find(|target| target.fc_id == id);
+        if let Some(TargetName { fc_id, port_name, node_name, .. }) = target {
             return Some(Registered { fc_id, port_name, node_name });
         }
         let login = self.logins.of_fc_id(id)?;
@@ -155,8 +177,8 @@ impl Fabric {
         scope: PortScope,
         entry: impl Fn(Registered, bool) -> Vec<u8>,
     ) -> Result<Vec<u8>, CtReject> {
-        let targets = self.targets.iter().filter(|_| scope.fc_type == FcType::FCP).map(|target| {
-            let TargetName { fc_id, port_name, node_name } = *target;
+        let targets = self.plugged().filter(|_| scope.fc_type == FcType::FCP).map(|target| {
+            let TargetName { fc_id, port_name, node_name, .. } = target;
             Registered { fc_id, port_name, node_name }
         });
         let ports = self.logins.iter().filter(|login| speaks(&login.fc4_types, scope.fc_type)).map(|login| {

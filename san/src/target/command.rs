@@ -7,6 +7,7 @@ use super::transmit::{F_CTL_RSP, MAX_RSP_LEN, response};
 use crate::context::{Context, Incoming, reply_header};
 use crate::counters::Drop;
 use crate::egress::Egress;
+use crate::faults::CommandFate;
 use crate::scsi::{self, Outcome, Refusal, Work, illegal};
 use fc::wire::fcp::{FcpCmnd, FcpCmndFixed, RDDATA, RspCode, TaskManagement, WRDATA};
 use fc::wire::header::{FcHeader, RCtl};
@@ -26,16 +27,13 @@ impl Targets {
         let from = &frame.from;
         let target = &self.targets[number];
         let Some(session) = target.session(from.login.0) else {
-            self.send_logo(number, frame, cx.out);
+            self.send_logo(number, frame.header.d_id, from, cx.out);
             return Err(Drop::NotLoggedIn);
         };
         if !session.is_paired {
             return Err(Drop::NotLoggedIn);
         }
         let cmnd = FcpCmnd::parse(frame.payload)?;
-        if self.faults.commands.take() {
-            return Ok(());
-        }
         cx.counters.commands += 1;
         let Some((slot, exchange)) = self.exchanges.allocate() else {
             cx.counters.failed_commands += 1;
@@ -57,20 +55,35 @@ impl Targets {
         exchange.seq_id = 0;
         exchange.cdb = cmnd.fixed.cdb;
         exchange.touched = cx.now;
-        let state = match check_fields(&cmnd) {
-            Err(code) => State::SendRsp(Response::Info(code)),
+        match check_fields(&cmnd) {
+            Err(code) => self.exchanges.set_state(slot, State::SendRsp(Response::Info(code))),
             Ok(()) if cmnd.fixed.task_management != TaskManagement::NONE => {
                 let code = self.manage_tasks(slot, cmnd.fixed.task_management, cx.counters);
-                State::SendRsp(Response::Info(code))
+                self.exchanges.set_state(slot, State::SendRsp(Response::Info(code)));
             }
-            Ok(()) if let Some((status, sense)) = self.faults.take_refusal() => {
-                self.exchanges.get_mut(slot).residual = -i64::from(cmnd.data_len);
-                refused(Refusal { status, sense })
-            }
-            Ok(()) => self.start(slot, cmnd.fixed.flags & (RDDATA | WRDATA)),
-        };
-        self.exchanges.set_state(slot, state);
+            Ok(()) => self.begin(cx, slot, cmnd.fixed.flags & (RDDATA | WRDATA)),
+        }
         Ok(())
+    }
+
+    /// Starts the command, unless it has a fault.
+    fn begin(&mut self, cx: &mut Context<'_>, slot: Slot, direction: u8) {
+        let exchange = self.exchanges.get_mut(slot);
+        let mut due = self.targets[usize::from(exchange.target)].stalled_until;
+        match cx.faults.take_command() {
+            Some(CommandFate::Fail(failure)) => {
+                exchange.residual = -i64::from(exchange.data_len);
+                return self.exchanges.set_state(slot, refused(failure.into()));
+            }
+            Some(CommandFate::Stall(delay)) => due = due.max(cx.now + delay),
+            None => {}
+        }
+        let state = self.start(slot, direction);
+        if due > cx.now {
+            self.exchanges.stall(slot, state, due);
+        } else {
+            self.exchanges.set_state(slot, state);
+        }
     }
 
     /// Hands the command to its unit; what it wants decides the exchange's first state.

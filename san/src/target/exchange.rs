@@ -14,7 +14,7 @@
 //!  SendRsp              SendRsp
 //! ```
 //!
-//! States whose name begins with Send are in the ring of those ready to send, once each.
+//! States whose name begins with Send are in the ring of those ready to send, once each, or stalled before it.
 
 use super::received::Received;
 use crate::context::Path;
@@ -147,13 +147,15 @@ pub(super) struct Exchanges {
     /// The last one freed is used first: its line is still in the cache.
     free: Vec<Slot>,
     ready: VecDeque<Slot>,
+    /// Those that come into the ring at their time.
+    stalled: Vec<(Instant, Slot)>,
 }
 
 impl Exchanges {
     pub(super) fn new() -> Self {
         let slots: Vec<_> = std::iter::repeat_with(Exchange::free).take(MAX_EXCHANGES).collect();
         let free = (0..MAX_EXCHANGES as u16).rev().map(Slot).collect();
-        Self { slots, free, ready: VecDeque::with_capacity(MAX_EXCHANGES) }
+        Self { slots, free, ready: VecDeque::with_capacity(MAX_EXCHANGES), stalled: Vec::new() }
     }
 
     /// A slot in state `Free`, to be filled and then given a state by [`Self::set_state`].
@@ -210,6 +212,25 @@ impl Exchanges {
         }
     }
 
+    /// As [`Self::set_state`], with a state that sends, which it may from `due` on.
+    pub(super) fn stall(&mut self, slot: Slot, state: State, due: Instant) {
+        let exchange = self.get_mut(slot);
+        assert!(!exchange.state.sends() && state.sends());
+        exchange.state = state;
+        self.stalled.push((due, slot));
+    }
+
+    /// When the first of those that are stalled may send.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.stalled.iter().map(|(due, _)| *due).min()
+    }
+
+    /// Makes those ready to send that are stalled no longer.
+    pub(super) fn resume(&mut self, now: Instant) {
+        let due = self.stalled.extract_if(.., |(due, _)| *due <= now);
+        self.ready.extend(due.map(|(_, slot)| slot));
+    }
+
     /// The first one ready to send.
     pub(super) fn first_ready(&self) -> Option<Slot> {
         self.ready.front().copied()
@@ -239,6 +260,7 @@ impl Exchanges {
     pub(super) fn abort(&mut self, slot: Slot) {
         if self.get(slot).state.sends() {
             self.ready.retain(|other| *other != slot);
+            self.stalled.retain(|(_, other)| *other != slot);
         }
         self.release(slot);
     }

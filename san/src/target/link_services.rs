@@ -4,7 +4,9 @@ use super::{Session, Targets};
 use crate::context::{Context, Incoming, Sender, reply_header, request_header};
 use crate::counters::{Counters, Drop};
 use crate::egress::Egress;
+use crate::faults::{Faults, LoginKind};
 use crate::scsi::{Attentions, Nexus};
+use fc::wire::FcId;
 use fc::wire::els::{
     Adisc, ElsCommand, ElsReply, ElsRequest, ExchangeIds, ExchangeStatus, Explanation, Login, Logo, LsRjt,
     ProcessLogin, Reason, ServicePage, SppResponse, TimeoutValues, fcp_parameters, spp_flags,
@@ -27,7 +29,10 @@ impl Targets {
     ) -> Result<(), Drop> {
         ElsCommand::of(frame.payload)?;
         let reply = match ElsRequest::parse(frame.payload) {
-            Ok(request) => self.answer(cx.counters, number, frame, request),
+            Ok(request) => match reject_to_order(cx.faults, &request) {
+                Some(reject) => reject.into(),
+                None => self.answer(cx.counters, number, frame, request),
+            },
             Err(_) => LsRjt::MALFORMED.into(),
         };
         let header = reply_header(frame.header, RCtl::ELS_REPLY);
@@ -47,7 +52,7 @@ impl Targets {
         let own = Login::n_port(target.identity.name, target.node_name, self.max_payload_len, self.e_d_tov);
         let is_logged_in = target.session(from.login.0).is_some();
         match request {
-            ElsRequest::Plogi(login) => match self.log_in(number, &from, &login, counters) {
+            ElsRequest::Plogi(login) => match self.log_in(number, frame, &login, counters) {
                 Ok(()) => ElsReply::Login(own),
                 Err(reject) => reject.into(),
             },
@@ -81,10 +86,11 @@ impl Targets {
     fn log_in(
         &mut self,
         number: usize,
-        from: &Sender,
+        frame: &Incoming<'_>,
         login: &Login,
         counters: &mut Counters,
     ) -> Result<(), LsRjt> {
+        let Incoming { from, header, .. } = frame;
         if login.port_name != from.port_name {
             return Err(LsRjt::new(Reason::LOGICAL_ERROR, INVALID_PORT_NAME));
         }
@@ -96,6 +102,8 @@ impl Targets {
         let mut attention = Attentions::default();
         attention.establish(Attentions::POWER_ON);
         let session = Session {
+            peer: *from,
+            own_id: header.d_id,
             nexus: Nexus { initiator: from.port_name, port: target.identity.relative },
             // What both logins and the link allow. Whole words: only a sequence's last frame may have fill bytes.
             max_payload_len: offered.min(from.max_payload_len) & !3,
@@ -169,12 +177,19 @@ impl Targets {
         })
     }
 
-    /// Tells a port that sends commands without a login that it has none (FC-LS-3, 6.2.2.6).
-    pub(super) fn send_logo(&mut self, number: usize, frame: &Incoming<'_>, out: &mut Egress) {
-        let own = frame.header.d_id;
-        let header = request_header(own, frame.from.fc_id, self.next_ox_id);
+    /// Tells a port that `own_id` knows it no more, or never has (FC-LS-3, 6.2.2.6).
+    pub(super) fn send_logo(&mut self, number: usize, own_id: FcId, to: &Sender, out: &mut Egress) {
+        let header = request_header(own_id, to.fc_id, self.next_ox_id);
         self.next_ox_id = (self.next_ox_id + 1) % UNASSIGNED_XID;
-        let logo = ElsRequest::Logo(Logo::new(own, self.targets[number].identity.name));
-        out.fc(frame.from.path, &header, &logo.to_payload());
+        let logo = ElsRequest::Logo(Logo::new(own_id, self.targets[number].identity.name));
+        out.fc(to.path, &header, &logo.to_payload());
+    }
+}
+
+fn reject_to_order(faults: &mut Faults, request: &ElsRequest) -> Option<LsRjt> {
+    match request {
+        ElsRequest::Plogi(_) => faults.take_reject(LoginKind::Plogi),
+        ElsRequest::Prli(_) => faults.take_reject(LoginKind::Prli),
+        _ => None,
     }
 }

@@ -11,14 +11,14 @@ mod transmit;
 pub(crate) use link_services::{INVALID_PORT_NAME, INVALID_RECEIVE_SIZE};
 
 use crate::config::{ConfigError, LunConfig, SanConfig, TargetConfig};
-use crate::context::{Context, Incoming, LoginId, MAX_LOGINS};
+use crate::context::{Context, Incoming, LoginId, MAX_LOGINS, Sender};
 use crate::counters::{Counters, Drop};
-use crate::faults::Faults;
+use crate::orders::Death;
 use crate::scsi::{Attentions, Effects, Nexus, PortIdentity, Unit};
 use exchange::{Exchange, Exchanges, Slot, State};
 use fc::time::{Duration, Instant};
-use fc::wire::Wwn;
 use fc::wire::header::{FcType, RCtl};
+use fc::wire::{FcId, Wwn};
 
 /// How long a command may wait for its initiator's write data. Initiators give up and abort after 30 to 60 s;
 /// one that died without a word must not keep its slots for ever.
@@ -38,7 +38,6 @@ pub(crate) struct Targets {
     next_ox_id: u16,
     /// One frame's bytes from a file.
     scratch: Vec<u8>,
-    pub(crate) faults: Faults,
 }
 
 /// One target port.
@@ -50,11 +49,18 @@ struct Target {
     luns: Vec<u16>,
     /// By login, of which there are at most [`MAX_LOGINS`].
     sessions: Vec<Option<Box<Session>>>,
+    /// It takes no frames.
+    is_dead: bool,
+    /// It begins no command before.
+    stalled_until: Instant,
 }
 
 /// An initiator that is logged in to a target.
 #[derive(Debug)]
 struct Session {
+    peer: Sender,
+    /// The address by which it knows the target.
+    own_id: FcId,
     nexus: Nexus,
     max_payload_len: u16,
     /// PRLI has made the image pair.
@@ -76,6 +82,8 @@ impl Targets {
                 node_name: target.wwnn,
                 luns: open_luns(target, identity, &mut units, &mut serials)?,
                 sessions: Vec::new(),
+                is_dead: false,
+                stalled_until: Instant::ZERO,
             });
         }
         Ok(Self {
@@ -88,7 +96,6 @@ impl Targets {
             r_a_tov: Duration::from_millis(config.r_a_tov_ms.into()),
             next_ox_id: 0,
             scratch: vec![0; config.max_payload_len.into()],
-            faults: Faults::default(),
         })
     }
 
@@ -110,6 +117,9 @@ impl Targets {
         target: usize,
         frame: &Incoming<'_>,
     ) -> Result<(), Drop> {
+        if self.targets[target].is_dead {
+            return Err(Drop::DeadTarget);
+        }
         match (frame.header.r_ctl, frame.header.fc_type) {
             (RCtl::DATA, FcType::FCP) => return self.handle_data(cx, frame),
             (RCtl::COMMAND, FcType::FCP) if frame.is_whole() => {
@@ -125,6 +135,48 @@ impl Targets {
             _ => return Err(Drop::Unexpected),
         }
         Ok(())
+    }
+
+    /// The place of the target with this port name.
+    pub(crate) fn number_of(&self, port_name: Wwn) -> Option<usize> {
+        self.targets.iter().position(|target| target.identity.name == port_name)
+    }
+
+    /// The port names of all targets.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Wwn> {
+        self.targets.iter().map(|target| target.identity.name)
+    }
+
+    /// The target takes no more frames, and knows nobody any more.
+    pub(crate) fn kill(&mut self, cx: &mut Context<'_>, target: usize, how: Death) {
+        self.targets[target].is_dead = true;
+        let sessions = self.targets[target].sessions.iter().flatten();
+        let known: Vec<_> = sessions.map(|session| (session.own_id, session.peer)).collect();
+        for (own_id, peer) in known {
+            if how == Death::LoggedOut {
+                self.send_logo(target, own_id, &peer, cx.out);
+            }
+            self.end_session(target, peer.login, cx.counters);
+        }
+    }
+
+    pub(crate) fn revive(&mut self, target: usize) {
+        self.targets[target].is_dead = false;
+    }
+
+    /// Commands to the target that come from now on wait until then.
+    pub(crate) fn stall(&mut self, target: usize, until: Instant) {
+        self.targets[target].stalled_until = until;
+    }
+
+    /// When commands are to begin that were stalled.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.exchanges.next_due()
+    }
+
+    /// Begins commands that were stalled until now.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.exchanges.resume(now);
     }
 
     /// A VN_Port is no longer logged in.

@@ -7,7 +7,6 @@ use crate::counters::Counters;
 use crate::egress::emit;
 use datapath::port::{Frame, Port};
 use fc::wire::ethernet::VlanTag;
-use fc::wire::fcoe::EPILOGUE_LEN;
 use fc::wire::fcp::{FcpRsp, FcpXferRdy, rsp_flags};
 use fc::wire::header::{FCtl, FcHeader, FcType, RCtl};
 use fc::wire::scsi::{AdditionalSense, Sense, SenseKey, Status, sense};
@@ -89,11 +88,7 @@ impl Targets {
                 };
                 let header = self.header(slot, RCtl::DATA_DESCRIPTOR, F_CTL_XFER_RDY);
                 let exchange = self.exchanges.get_mut(slot);
-                if self.faults.xfer_rdys.take() {
-                    port.release(frame);
-                } else {
-                    send(port, frame, tag, exchange.path, &header, iu.as_bytes());
-                }
+                send(port, frame, tag, exchange.path, &header, iu.as_bytes());
                 exchange.seq_id = exchange.seq_id.wrapping_add(1);
                 self.exchanges.park_first(State::Receiving(writing));
                 Progress::Done
@@ -106,11 +101,7 @@ impl Targets {
                     counters.failed_commands += 1;
                 }
                 let header = self.header(slot, RCtl::STATUS, F_CTL_RSP);
-                if self.faults.responses.take() {
-                    port.release(frame);
-                } else {
-                    send(port, frame, tag, exchange.path, &header, &iu[..len]);
-                }
+                send(port, frame, tag, exchange.path, &header, &iu[..len]);
                 self.exchanges.end_first();
                 Progress::Done
             }
@@ -151,13 +142,7 @@ impl Targets {
             counters.sent_frames -= 1;
             return self.fail_read(slot, sent);
         };
-        if self.faults.data.take() {
-            port.release(frame);
-        } else if self.faults.damaged_data.take() {
-            send_damaged(port, frame, tag, exchange.path, &header, payload);
-        } else {
-            send(port, frame, tag, exchange.path, &header, payload);
-        }
+        send(port, frame, tag, exchange.path, &header, payload);
         counters.read_bytes += u64::from(payload_len);
         let exchange = self.exchanges.get_mut(slot);
         if is_last {
@@ -207,22 +192,6 @@ fn send<P: Port>(
     payload: &[u8],
 ) {
     let len = emit(port.buffer(&mut frame), tag, path, header, payload);
-    port.set_len(&mut frame, len);
-    port.send(frame);
-}
-
-/// The same with one bit of the CRC turned over.
-fn send_damaged<P: Port>(
-    port: &mut P,
-    mut frame: Frame,
-    tag: Option<VlanTag>,
-    path: Path,
-    header: &FcHeader,
-    payload: &[u8],
-) {
-    let buffer = port.buffer(&mut frame);
-    let len = emit(buffer, tag, path, header, payload);
-    buffer[len - EPILOGUE_LEN] ^= 1;
     port.set_len(&mut frame, len);
     port.send(frame);
 }
