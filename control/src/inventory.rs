@@ -55,6 +55,12 @@ pub enum Obstacle {
 }
 
 impl Inventory {
+    /// Whether there is a target that is ready, and the logical units of every such target have been looked at.
+    pub fn is_scanned(&self) -> bool {
+        let mut ready = self.targets.iter().filter(|target| target.ready).peekable();
+        ready.peek().is_some() && ready.all(|target| target.scanned)
+    }
+
     /// The first obstacle on the way to a disk; `None` if there is a disk.
     pub fn obstacle(&self) -> Option<Obstacle> {
         let has_unit = |target: &TargetView| target.ready && target.luns.iter().any(|lun| lun.unit.is_ok());

@@ -4,6 +4,7 @@ use crate::error::DiskError;
 use crate::queue::DiskQueue;
 use crate::requests::{Request, Requests};
 use datapath::consumer::MAX_TRANSFER_LEN;
+use datapath::core::Task;
 use datapath::core::thread::CoreHandle;
 use datapath::port::Waker;
 use fc::lun_scan::LogicalUnit;
@@ -113,6 +114,12 @@ impl Disk {
         let waker = Arc::new(Waker::new().map_err(DiskError::System)?);
         let consumer = self.core.attach_consumer(depth, waker);
         Ok(DiskQueue::new(consumer, Requests::new(Arc::clone(&self.info), self.nexus, depth)))
+    }
+
+    /// Runs `task` on the thread of the disk's poll core, between two rounds of frames: for a consumer that wants no
+    /// other thread to be woken. It must not wait for anything.
+    pub fn run_on_core(&self, task: Box<dyn Task>) {
+        self.core.attach_task(task);
     }
 
     /// Reads whole blocks from `lba` on, and returns when they are all there.

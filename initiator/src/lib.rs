@@ -98,22 +98,12 @@ impl Initiator {
     /// The disks, once the logical units of every target that is there have been looked at, or what there is of them
     /// when `timeout` has passed.
     pub fn wait_for_disks(&self, timeout: Duration) -> Vec<Disk> {
-        let is_settled = |inventory: &Inventory| {
-            let mut ready = inventory.targets.iter().filter(|target| target.ready).peekable();
-            ready.peek().is_some() && ready.all(|target| target.scanned)
-        };
-        self.disks_of(&self.inventory.wait(timeout, is_settled))
+        self.disks_of(&self.inventory.wait(timeout, Inventory::is_scanned))
     }
 
     /// The disks found so far, in the order of their targets' WWPNs and their LUNs.
     pub fn disks(&self) -> Vec<Disk> {
         self.disks_of(&self.inventory.get())
-    }
-
-    /// Runs `task` on the poll core's own thread, between two rounds of frames: for a consumer that wants no other
-    /// thread to be woken. It must not wait for anything.
-    pub fn run_on_core(&self, task: Box<dyn Task>) {
-        self.core().handle().attach_task(task);
     }
 
     /// What the poll core has counted.

@@ -214,10 +214,10 @@ impl FromStr for Amount {
         let shift = match unit {
             "block" | "blocks" => return Ok(Self::Blocks(number)),
             "" | "B" => 0,
-            "K" | "KiB" => 10,
-            "M" | "MiB" => 20,
-            "G" | "GiB" => 30,
-            "T" | "TiB" => 40,
+            "k" | "K" | "KiB" => 10,
+            "m" | "M" | "MiB" => 20,
+            "g" | "G" | "GiB" => 30,
+            "t" | "T" | "TiB" => 40,
             _ => return Err(wrong()),
         };
         number.checked_mul(1 << shift).map(Self::Bytes).ok_or_else(wrong)
@@ -270,6 +270,7 @@ mod tests {
     fn amounts_have_units() {
         assert_eq!("0".parse(), Ok(Amount::Bytes(0)));
         assert_eq!("64K".parse(), Ok(Amount::Bytes(65536)));
+        assert_eq!("4k".parse(), Ok(Amount::Bytes(4096)), "as fio has it");
         assert_eq!("1block".parse(), Ok(Amount::Blocks(1)));
         assert_eq!(Amount::Blocks(3).to_bytes(512), Some(1536));
         assert_eq!(Amount::Blocks(u64::MAX).to_bytes(512), None);

@@ -6,7 +6,10 @@
 //! | [`preflight`], [`link`] | whether it can be had here |
 //! | [`demo`] | an initiator and a SAN in a box on a [`netns::Cable`], checked and measured |
 //! | [`san_thread`] | a SAN in a box on an interface |
+//! | [`session`] | initiators over the ports of a configuration, and the LUN that is meant |
 //! | [`transfer`] | bytes between a LUN and a file |
+//! | [`workload`], [`pattern`] | I/O to a LUN, measured, and data that tells where it belongs |
+//! | [`program`] | what it is to be a program: logs, Ctrl-C, output, exit status |
 
 #![forbid(unsafe_code)]
 
@@ -17,11 +20,13 @@ pub mod interrupt;
 pub mod link;
 mod list;
 pub mod netns;
+pub mod pattern;
 pub mod preflight;
-mod program;
+pub mod program;
 mod run;
 pub mod san_thread;
-mod session;
+pub mod session;
 pub mod transfer;
+pub mod workload;
 
 pub use program::main;

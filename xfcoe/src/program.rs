@@ -4,32 +4,38 @@ use crate::cli::{Cli, Command};
 use crate::interrupt::{self, Interrupt, Interrupted};
 use crate::{demo, list, run, san_thread, transfer};
 use clap::Parser;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
-/// Runs the program that the command line asks for. The status is 0 for success, 1 for failure, 2 for wrong usage
-/// and 130 after Ctrl-C.
+/// Runs the program that the command line asks for.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logs(cli.verbose);
-    match dispatch(&cli) {
+    run("xfcoe", cli.verbose, |interrupt| dispatch(&cli, interrupt))
+}
+
+/// Does a program's work, and says as `name` on stderr what went wrong. The status is 0 for success, 1 for failure and
+/// 130 after Ctrl-C; wrong usage, which is 2, is the command line's. `verbose` is how many `-v` there were.
+pub fn run(name: &str, verbose: u8, work: impl FnOnce(&Interrupt) -> anyhow::Result<()>) -> ExitCode {
+    start_logs(verbose);
+    match Interrupt::install().map_err(Into::into).and_then(|interrupt| work(&interrupt)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report(&error),
+        Err(error) => report(name, &error),
     }
 }
 
-fn dispatch(cli: &Cli) -> anyhow::Result<()> {
-    let interrupt = Interrupt::install()?;
+fn dispatch(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<()> {
     match &cli.command {
-        Command::Demo(demo) => demo::run(demo, cli.json, &interrupt),
-        Command::Run(run) => run::run(run, cli.json, &interrupt),
-        Command::San(san) => san_thread::command(san, cli.json, &interrupt),
-        Command::List(list) => list::run(list, cli.json, &interrupt),
-        Command::Read(read) => transfer::command::read(read, cli.json, &interrupt),
-        Command::Write(write) => transfer::command::write(write, cli.json, &interrupt),
+        Command::Demo(demo) => demo::run(demo, cli.json, interrupt),
+        Command::Run(run) => run::run(run, cli.json, interrupt),
+        Command::San(san) => san_thread::command(san, cli.json, interrupt),
+        Command::List(list) => list::run(list, cli.json, interrupt),
+        Command::Read(read) => transfer::command::read(read, cli.json, interrupt),
+        Command::Write(write) => transfer::command::write(write, cli.json, interrupt),
     }
 }
 
@@ -48,14 +54,14 @@ fn start_logs(verbose: u8) {
         .init();
 }
 
-fn report(error: &anyhow::Error) -> ExitCode {
+fn report(name: &str, error: &anyhow::Error) -> ExitCode {
     let is_closed_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     if error.chain().any(|cause| cause.downcast_ref().is_some_and(is_closed_pipe)) {
         // Who read our output has enough of it.
         return ExitCode::FAILURE;
     }
     // Nothing is left to be done about a stderr that is closed.
-    let _ = writeln!(io::stderr(), "xfcoe: {}", one_line(error));
+    let _ = writeln!(io::stderr(), "{name}: {}", one_line(error));
     if error.is::<Interrupted>() { interrupt::EXIT_STATUS.into() } else { ExitCode::FAILURE }
 }
 
@@ -69,7 +75,10 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 /// Prints a text, or a value as one line of JSON.
-pub(crate) fn print(json: bool, value: &(impl Display + Serialize)) -> io::Result<()> {
+///
+/// # Errors
+/// If standard output takes no more.
+pub fn print(json: bool, value: &(impl Display + Serialize)) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
         writeln!(out, "{}", serde_json::to_string(value)?)?
@@ -77,6 +86,15 @@ pub(crate) fn print(json: bool, value: &(impl Display + Serialize)) -> io::Resul
         write!(out, "{value}")?
     }
     out.flush()
+}
+
+/// Does what takes a while, with a spinner and `message` beside it: on a terminal only, and not beside JSON.
+pub fn with_spinner<T>(json: bool, message: &'static str, work: impl FnOnce() -> T) -> T {
+    let spinner = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner().with_message(message) };
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let result = work();
+    spinner.finish_and_clear();
+    result
 }
 
 #[cfg(test)]

@@ -12,20 +12,27 @@ use std::time::{Duration, Instant};
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A port that logs in.
-pub(crate) struct RunningPort {
+pub struct RunningPort {
     /// As the operator calls it.
-    pub(crate) name: String,
-    pub(crate) interface: String,
-    pub(crate) initiator: Initiator,
+    pub name: String,
+    /// Its interface.
+    pub interface: String,
+    /// Its initiator.
+    pub initiator: Initiator,
 }
 
-/// The ports of a configuration, running.
-pub(crate) struct Session {
-    pub(crate) ports: Vec<RunningPort>,
+/// The ports of a configuration, running. Dropping it is the same as [`Self::stop`].
+pub struct Session {
+    /// The ports, in the order of their names.
+    pub ports: Vec<RunningPort>,
 }
 
 impl Session {
-    pub(crate) fn start(config: &Config) -> anyhow::Result<Self> {
+    /// Starts all ports; returns before they have logged in.
+    ///
+    /// # Errors
+    /// What stands against the first of them that can't be started, and what to do.
+    pub fn start(config: &Config) -> anyhow::Result<Self> {
         let start = |(name, port): (&String, &crate::config::PortConfig)| {
             let interface = port.interface.get_ref();
             preflight::interface(interface, port.kind)?;
@@ -36,11 +43,19 @@ impl Session {
         Ok(Self { ports: config.port.iter().map(start).collect::<anyhow::Result<_>>()? })
     }
 
-    /// Waits until every port has looked at the logical units of its targets, or until `timeout` has passed.
-    pub(crate) fn settle(&self, timeout: Duration, interrupt: &Interrupt) -> anyhow::Result<()> {
+    /// Waits until every port has a disk and has looked at all logical units of its targets, or until `timeout` has
+    /// passed.
+    ///
+    /// # Errors
+    /// An interrupt, or a port that stopped.
+    pub fn settle(&self, timeout: Duration, interrupt: &Interrupt) -> anyhow::Result<()> {
         let deadline = Instant::now() + timeout;
         for port in &self.ports {
-            while port.initiator.wait_for_disks(LOOK_INTERVAL).is_empty() && Instant::now() < deadline {
+            let is_settled = || {
+                !port.initiator.wait_for_disks(LOOK_INTERVAL).is_empty()
+                    && port.initiator.inventory().is_scanned()
+            };
+            while !is_settled() && Instant::now() < deadline {
                 interrupt.check(|| "while logging in".into())?;
                 self.check_running()?;
             }
@@ -49,12 +64,10 @@ impl Session {
     }
 
     /// The disk that `name` means, as soon as it is there.
-    pub(crate) fn find(
-        &self,
-        name: &LunName,
-        timeout: Duration,
-        interrupt: &Interrupt,
-    ) -> anyhow::Result<Disk> {
+    ///
+    /// # Errors
+    /// If it isn't there in time, with what is; an interrupt, or a port that stopped.
+    pub fn find(&self, name: &LunName, timeout: Duration, interrupt: &Interrupt) -> anyhow::Result<Disk> {
         let deadline = Instant::now() + timeout;
         loop {
             let disks: Vec<Disk> =
@@ -65,17 +78,36 @@ impl Session {
             interrupt.check(|| format!("while looking for LUN {name}"))?;
             self.check_running()?;
             if Instant::now() >= deadline {
-                let there: Vec<_> = disks.iter().map(|disk| describe(disk.info())).collect();
-                if there.is_empty() {
+                if disks.is_empty() {
                     self.check_for_disks().with_context(|| format!("no disk in {timeout:?}"))?;
                 }
-                bail!("there is no LUN {name} after {timeout:?}; there are: {}", there.join(", "));
+                bail!("there is no LUN {name} after {timeout:?}; there are: {}", describe_all(&disks));
             }
         }
     }
 
+    /// The only disk there is, once every port has looked for its own.
+    ///
+    /// # Errors
+    /// If there is none in time, or more than one, with which; an interrupt, or a port that stopped.
+    pub fn find_only(&self, timeout: Duration, interrupt: &Interrupt) -> anyhow::Result<Disk> {
+        self.settle(timeout, interrupt)?;
+        let disks: Vec<Disk> = self.ports.iter().flat_map(|port| port.initiator.disks()).collect();
+        match &disks[..] {
+            [only] => Ok(only.clone()),
+            [] => {
+                self.check_for_disks().with_context(|| format!("no disk in {timeout:?}"))?;
+                bail!("the targets show no disk");
+            }
+            [_, _, ..] => bail!("there is more than one LUN; say which: {}", describe_all(&disks)),
+        }
+    }
+
     /// Fails if a port has no disk, with what keeps it from having one.
-    pub(crate) fn check_for_disks(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// That.
+    pub fn check_for_disks(&self) -> anyhow::Result<()> {
         match self.ports.iter().find_map(|port| Some((port, port.initiator.inventory().obstacle()?))) {
             Some((port, obstacle)) => bail!("port `{}` on {}: {obstacle}", port.name, port.interface),
             None => Ok(()),
@@ -83,12 +115,15 @@ impl Session {
     }
 
     /// Logs out everywhere.
-    pub(crate) fn stop(self) {
+    pub fn stop(self) {
         self.ports.into_iter().for_each(|port| port.initiator.stop());
     }
 
     /// Fails if a port has stopped.
-    pub(crate) fn check_running(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// Which.
+    pub fn check_running(&self) -> anyhow::Result<()> {
         match self.ports.iter().find(|port| !port.initiator.is_running()) {
             Some(port) => bail!("port `{}` stopped: its interface `{}` is gone", port.name, port.interface),
             None => Ok(()),
@@ -107,6 +142,10 @@ fn is_meant(name: &LunName, disk: &DiskInfo) -> bool {
 fn is_same_identifier(one: &str, other: &str) -> bool {
     let words = |id: &str| id.to_ascii_lowercase().split_whitespace().map(String::from).collect::<Vec<_>>();
     words(one) == words(other)
+}
+
+fn describe_all(disks: &[Disk]) -> String {
+    disks.iter().map(|disk| describe(disk.info())).collect::<Vec<_>>().join(", ")
 }
 
 fn describe(disk: &DiskInfo) -> String {

@@ -1,10 +1,8 @@
 //! What a demo found out, as a table for people and as JSON for programs.
 
-use comfy_table::{CellAlignment, Table, presets};
-use hdrhistogram::Histogram;
+use crate::workload::{Figures, table};
 use serde::Serialize;
 use std::fmt;
-use std::time::Duration;
 
 /// The whole demo. Its JSON is one object; names end in their units.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -35,38 +33,9 @@ pub struct Report {
 pub struct Run {
     /// What was done.
     pub name: &'static str,
-    /// I/Os a second.
-    pub iops: f64,
-    /// 10^6 bytes a second.
-    pub mb_s: f64,
-    /// Latency that half of the I/Os kept, in microseconds.
-    pub p50_us: f64,
-    /// Latency that 99% kept.
-    pub p99_us: f64,
-    /// Latency that 99.9% kept.
-    pub p999_us: f64,
-}
-
-impl Run {
-    /// The run `name` of I/Os of `io_len` bytes, `nanoseconds` with one entry each, that took `elapsed`.
-    pub fn new(name: &'static str, io_len: usize, nanoseconds: &Histogram<u64>, elapsed: Duration) -> Self {
-        let iops = nanoseconds.len() as f64 / elapsed.as_secs_f64();
-        let at = |quantile| round(nanoseconds.value_at_quantile(quantile) as f64 / 1e3, 1);
-        Self {
-            name,
-            iops: round(iops, 0),
-            mb_s: round(iops * io_len as f64 / 1e6, 1),
-            p50_us: at(0.5),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-        }
-    }
-}
-
-/// No more digits than were measured.
-pub(crate) fn round(value: f64, digits: i32) -> f64 {
-    let scale = 10f64.powi(digits);
-    (value * scale).round() / scale
+    /// What came of it.
+    #[serde(flatten)]
+    pub figures: Figures,
 }
 
 impl fmt::Display for Report {
@@ -78,24 +47,7 @@ impl fmt::Display for Report {
         writeln!(f, "sha256 read     {}", hex(&self.read_sha256))?;
         writeln!(f, "frames          {}, {} with a wrong CRC", self.frames, self.crc_errors)?;
         writeln!(f)?;
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header(["", "IOPS", "MB/s", "p50 us", "p99 us", "p99.9 us"]);
-        for run in &self.runs {
-            let tenths = |value: f64| format!("{value:.1}");
-            table.add_row([
-                run.name.to_string(),
-                format!("{:.0}", run.iops),
-                tenths(run.mb_s),
-                tenths(run.p50_us),
-                tenths(run.p99_us),
-                tenths(run.p999_us),
-            ]);
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        writeln!(f, "{table}")
+        writeln!(f, "{}", table(self.runs.iter().map(|run| (run.name, &run.figures))))
     }
 }
 
@@ -106,13 +58,16 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hdrhistogram::Histogram;
+    use std::time::Duration;
 
     fn report() -> Report {
         let mut nanoseconds = Histogram::new(3).unwrap();
         for microseconds in 1..=1000 {
             nanoseconds.record(microseconds * 1000).unwrap();
         }
-        let run = Run::new("4 KiB reads, depth 1", 4096, &nanoseconds, Duration::from_millis(500));
+        let figures = Figures::new(4096, &nanoseconds, Duration::from_millis(500));
+        let run = Run { name: "4 KiB reads, depth 1", figures };
         Report {
             login_ms: 12.3,
             verified_bytes: 256 << 20,
@@ -130,8 +85,8 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&report()).unwrap(),
             "{\"login_ms\":12.3,\"verified_bytes\":268435456,\"verify_ok\":true,\"crc_errors\":0,\"runs\":[{\
-             \"name\":\"4 KiB reads, depth 1\",\"iops\":2000.0,\"mb_s\":8.2,\"p50_us\":500.2,\"p99_us\":990.2,\
-             \"p999_us\":999.4}]}"
+             \"name\":\"4 KiB reads, depth 1\",\"iops\":2000.0,\"mb_s\":8.2,\"p50_us\":500.2,\"p90_us\":900.1,\
+             \"p99_us\":990.2,\"p999_us\":999.4,\"p9999_us\":1000.4,\"max_us\":1000.4}]}"
         );
     }
 
@@ -149,11 +104,11 @@ mod tests {
                 &format!("sha256 read     {digest}"),
                 "frames          4711, 0 with a wrong CRC",
                 "",
-                "┌──────────────────────┬──────┬──────┬────────┬────────┬──────────┐",
-                "│                      ┆ IOPS ┆ MB/s ┆ p50 us ┆ p99 us ┆ p99.9 us │",
-                "╞══════════════════════╪══════╪══════╪════════╪════════╪══════════╡",
-                "│ 4 KiB reads, depth 1 ┆ 2000 ┆  8.2 ┆  500.2 ┆  990.2 ┆    999.4 │",
-                "└──────────────────────┴──────┴──────┴────────┴────────┴──────────┘",
+                "┌──────────────────────┬──────┬──────┬────────┬────────┬────────┬──────────┬───────────┬────────┐",
+                "│                      ┆ IOPS ┆ MB/s ┆ p50 us ┆ p90 us ┆ p99 us ┆ p99.9 us ┆ p99.99 us ┆ max us │",
+                "╞══════════════════════╪══════╪══════╪════════╪════════╪════════╪══════════╪═══════════╪════════╡",
+                "│ 4 KiB reads, depth 1 ┆ 2000 ┆  8.2 ┆  500.2 ┆  900.1 ┆  990.2 ┆    999.4 ┆    1000.4 ┆ 1000.4 │",
+                "└──────────────────────┴──────┴──────┴────────┴────────┴────────┴──────────┴───────────┴────────┘",
             ]
         );
     }

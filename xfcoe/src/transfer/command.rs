@@ -1,7 +1,7 @@
 //! The commands around the copying: which LUN, which file, how far it has come.
 
-use super::{Blocks, TransferError};
-use crate::cli::{Amount, Stream, Transfer};
+use super::{Blocks, TransferError, range};
+use crate::cli::{Stream, Transfer};
 use crate::config::Config;
 use crate::interrupt::Interrupt;
 use crate::program;
@@ -43,7 +43,7 @@ pub(crate) fn read(args: &Transfer, json: bool, interrupt: &Interrupt) -> anyhow
         bail!("standard output can't take both the data and the JSON: name a file, or leave out --json");
     }
     let (session, lun) = open(args, interrupt)?;
-    let range = range(args, &lun)?;
+    let range = range(&lun, args.offset, args.length)?;
     let mut file: Box<dyn Write> = match &args.file {
         Stream::Standard => Box::new(io::stdout().lock()),
         Stream::File(path) => {
@@ -72,7 +72,7 @@ pub(crate) fn write(args: &Transfer, json: bool, interrupt: &Interrupt) -> anyho
         }
     };
     let (session, lun) = open(args, interrupt)?;
-    let Range { start, end } = range(args, &lun)?;
+    let Range { start, end } = range(&lun, args.offset, args.length)?;
     let length = args.length.map(|_| end - start);
     let total = length.map_or(file_len, |length| Some(file_len.map_or(length, |file| file.min(length))));
     if let Some(total) = total.filter(|&total| total > end - start) {
@@ -104,21 +104,6 @@ fn open(args: &Transfer, interrupt: &Interrupt) -> anyhow::Result<(Session, Disk
     let session = Session::start(&Config::of_place(&args.place)?)?;
     let disk = session.find(&args.lun, Duration::from_secs(args.timeout.into()), interrupt)?;
     Ok((session, disk))
-}
-
-/// The bytes of the LUN that are meant; up to its end if no length is given.
-fn range(args: &Transfer, lun: &impl Blocks) -> anyhow::Result<Range<u64>> {
-    let (lun_len, block_len) = (lun.len_bytes(), lun.block_len());
-    let bytes = |amount: Amount| amount.to_bytes(block_len).unwrap_or(u64::MAX);
-    let start = bytes(args.offset);
-    let end = args.length.map_or(lun_len, |length| start.saturating_add(bytes(length)));
-    if start > lun_len {
-        bail!("offset {start} is beyond the end of LUN {}, which has {lun_len} bytes", args.lun);
-    }
-    if end > lun_len {
-        bail!("bytes {start} to {end} reach beyond the end of LUN {}, which has {lun_len}", args.lun);
-    }
-    Ok(start..end)
 }
 
 /// On a terminal only, and not beside JSON.

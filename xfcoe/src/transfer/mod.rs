@@ -5,6 +5,7 @@
 
 pub(crate) mod command;
 
+use crate::cli::Amount;
 use crate::interrupt::{Interrupt, Interrupted};
 use std::io::{self, Read, Write};
 use std::ops::Range;
@@ -36,6 +37,15 @@ pub trait Blocks {
     /// # Errors
     /// The device's.
     fn write_at(&self, lba: u64, data: &[u8]) -> Result<(), Self::Error>;
+}
+
+/// A range that is not all on the LUN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("bytes {start} to {end} reach beyond the end of the LUN, which has {lun_len}")]
+pub struct BeyondEnd {
+    start: u64,
+    end: u64,
+    lun_len: u64,
 }
 
 /// Why a transfer ended early.
@@ -74,6 +84,18 @@ pub enum TransferError<E: std::error::Error + 'static> {
     /// Ctrl-C.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+/// The bytes of a LUN that are meant by an offset and a length, without which it is up to the LUN's end.
+///
+/// # Errors
+/// If they reach beyond that.
+pub fn range(lun: &impl Blocks, offset: Amount, length: Option<Amount>) -> Result<Range<u64>, BeyondEnd> {
+    let (lun_len, block_len) = (lun.len_bytes(), lun.block_len());
+    let bytes = |amount: Amount| amount.to_bytes(block_len).unwrap_or(u64::MAX);
+    let start = bytes(offset);
+    let end = length.map_or(lun_len.max(start), |length| start.saturating_add(bytes(length)));
+    if end > lun_len { Err(BeyondEnd { start, end, lun_len }) } else { Ok(start..end) }
 }
 
 /// Copies the bytes `range` of `lun` to `file`, and tells `progress` after each chunk how many were copied.
