@@ -1,6 +1,6 @@
 //! The poll core over a port in memory: what checks, CRC, look-up, copy and completion of a frame cost.
 
-use crate::report::Case;
+use clap::Args;
 use datapath::consumer::Consumer;
 use datapath::core::{Core, CoreConfig};
 use datapath::port::Waker;
@@ -12,7 +12,10 @@ use fc::wire::fcoe::{self, Eof, PROLOGUE_LEN, Sof};
 use fc::wire::fcp::{FcpRsp, FcpXferRdy, Lun, RSP_LEN};
 use fc::wire::header::{FCtl, FcHeader, FcType, MAX_PAYLOAD_LEN, RCtl, UNASSIGNED_XID};
 use fc::wire::{FcId, MacAddr};
+use serde::Serialize;
+use std::fmt;
 use std::sync::Arc;
+use xfcoe::program;
 use zerocopy::IntoBytes;
 
 /// Frames in a round: one batch of the core.
@@ -24,14 +27,44 @@ const OUR_MAC: MacAddr = MacAddr([0x0e, 0xfc, 0, 1, 1, 1]);
 const FCF_MAC: MacAddr = MacAddr([2, 0xfc, 0xf0, 0, 0, 1]);
 const NEXUS: NexusId = NexusId(0);
 
-/// All cases, each `rounds` times.
-pub(crate) fn run(rounds: u32) -> Vec<Case> {
-    vec![
+/// `xfcoe-bench datapath`
+#[derive(Debug, Args)]
+pub(crate) struct Datapath {
+    /// How often each case is run; the median counts
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+}
+
+pub(crate) fn run(&Datapath { rounds }: &Datapath, json: bool) -> anyhow::Result<()> {
+    let cases = vec![
         measure("read data, 2112 bytes", rounds, Bench::read_data),
         measure("response", rounds, Bench::response),
         measure("command", rounds, Bench::command),
         measure("write data, 2112 bytes", rounds, Bench::write_data),
-    ]
+    ];
+    Ok(program::print(json, &Report { cases })?)
+}
+
+#[derive(Serialize)]
+struct Report {
+    cases: Vec<Case>,
+}
+
+#[derive(Serialize)]
+struct Case {
+    name: &'static str,
+    /// Nanoseconds for one frame: the median of all rounds.
+    ns: f64,
+    /// The fastest round.
+    min_ns: f64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<24} {:>10} {:>10}", "one frame", "median ns", "least ns")?;
+        let mut cases = self.cases.iter();
+        cases.try_for_each(|Case { name, ns, min_ns }| writeln!(f, "{name:<24} {ns:>10.1} {min_ns:>10.1}"))
+    }
 }
 
 fn measure(name: &'static str, rounds: u32, round: fn(&mut Bench) -> f64) -> Case {

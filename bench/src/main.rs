@@ -1,35 +1,38 @@
-//! Measures xfcoe: `xfcoe-bench datapath` needs neither a NIC nor root.
+//! Measures xfcoe: `xfcoe-bench io` a LUN, and `xfcoe-bench datapath` the poll core, without a NIC or root.
 
 mod datapath;
-mod report;
+mod io;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 use std::process::ExitCode;
+use xfcoe::program;
 
 /// Measures xfcoe.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
+#[derive(Debug, Parser)]
+#[command(name = "xfcoe-bench", version)]
+struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print one JSON object instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    /// Log to stderr; twice for more, three times for all
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// What a frame costs the poll core, over a port in memory: no NIC, no kernel, no root.
-    Datapath {
-        /// Print one JSON object instead of a table.
-        #[arg(long)]
-        json: bool,
-        /// How often each case is run; the median counts.
-        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
-        rounds: u32,
-    },
+    /// What I/O to a LUN takes: rate, latency and CPU time, in fio's terms
+    Io(io::Io),
+    /// What a frame costs the poll core, over a port in memory: no NIC, no kernel, no root
+    Datapath(datapath::Datapath),
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Datapath { json, rounds } => report::print(&datapath::run(rounds), json),
-    }
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    program::run("xfcoe-bench", cli.verbose, |interrupt| match &cli.command {
+        Command::Io(io) => io::run(io, cli.json, interrupt),
+        Command::Datapath(datapath) => datapath::run(datapath, cli.json),
+    })
 }

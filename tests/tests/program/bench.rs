@@ -1,0 +1,247 @@
+//! `xfcoe-bench io` on a LUN of a SAN in a box, which is a file: what is in it can be looked at, and changed.
+
+use super::{Folder, Killed, TARGET, built, json, kill, pid, wait, xfcoe};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::Read;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+use xfcoe::netns::{Cable, INITIATOR_INTERFACE, SAN_INTERFACE};
+
+static BENCH: LazyLock<PathBuf> = LazyLock::new(|| built("bench", "xfcoe-bench"));
+
+const LUN_LEN: u64 = 4 << 20;
+
+fn io(arguments: &[&str]) -> Command {
+    let mut command = Command::new(&*BENCH);
+    command.arg("io").args(arguments);
+    command
+}
+
+/// A cable with a SAN at its end that has one LUN.
+struct World {
+    cable: Cable,
+    folder: Folder,
+    _san: Killed,
+}
+
+impl World {
+    fn new() -> Self {
+        let (cable, folder) = (Cable::lay().unwrap(), Folder::new());
+        let (config, disk) = (folder.file("san.toml"), folder.file("disk"));
+        let text = format!("[[targets]]\n[[targets.luns]]\nfile = \"{disk}\"\nsize_bytes = {LUN_LEN}\n");
+        fs::write(&config, text).unwrap();
+        File::create(&disk).unwrap().set_len(LUN_LEN).unwrap();
+        let start =
+            || xfcoe(&["san", "-i", SAN_INTERFACE, "-c", &config]).stdout(Stdio::null()).spawn().unwrap();
+        let san = Killed(cable.san.run(start).unwrap());
+        Self { cable, folder, _san: san }
+    }
+
+    fn disk(&self) -> File {
+        File::options().read(true).write(true).open(self.folder.file("disk")).unwrap()
+    }
+
+    fn data(&self) -> Vec<u8> {
+        fs::read(self.folder.file("disk")).unwrap()
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        let start = || {
+            let mut io = io(&[arguments, &["-i", INITIATOR_INTERFACE]].concat());
+            io.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        self.cable.initiator.run(start).unwrap()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.start(arguments).wait_with_output().unwrap()
+    }
+}
+
+/// The LUN's name.
+fn lun() -> String {
+    format!("{TARGET}/0")
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let lun = lun();
+    for (arguments, said) in [
+        (&["-i", "eth0", "--rw", "randraed"][..], "a similar value exists: 'randread'"),
+        (&["-i", "eth0", "--bs", "4KB"], "expected bytes such as 4096, 64KiB"),
+        (&["-i", "eth0", "--iodepth", "0"], "0 is not in 1..=1024"),
+        (&["-i", "eth0", "--rwmixread", "70"], "--rwmixread goes with --rw randrw"),
+        (&["-i", "eth0", "--rw", "write"], "destroys what is on the LUN: name the LUN"),
+        (&["-i", "eth0", "--verify"], "destroys what is on the LUN: name the LUN"),
+        (&[&lun], "--config <FILE>"),
+    ] {
+        let output = io(arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn what_can_not_be_measured_is_said_and_nothing_is_written() {
+    if !tests::have_root() {
+        return;
+    }
+    let world = World::new();
+    let (lun, beyond) = (lun(), format!("{TARGET}/1"));
+    for (arguments, said) in [
+        (
+            &[&*lun, "--bs", "1000", "--rw", "write"][..],
+            "--bs 1000 is no whole number of the LUN's blocks of 512",
+        ),
+        (&[&*lun, "--offset", "100", "--rw", "write"], "--offset 100 is no whole number of the LUN's blocks"),
+        (&[&*lun, "--offset", "8m", "--rw", "write"], "reach beyond the end of the LUN, which has 4194304"),
+        (&[&*lun, "--size", "2k", "--rw", "write"], "2048 bytes of the LUN have no room for an I/O of 4096"),
+        (&[&*lun, "--bs", "1g", "--rw", "write"], "--bs 1073741824 is more than the"),
+        (&[&*beyond, "--timeout", "4", "--rw", "write"], &*format!("there are: {lun}")),
+    ] {
+        let output = world.run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.lines().last().is_some_and(|line| line.contains(said)), "{arguments:?}: {stderr}");
+        assert_eq!(output.stdout, b"", "{arguments:?}");
+    }
+    assert_eq!(written(&world), 0..0);
+    let output = io(&["-i", "nowhere0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.starts_with("xfcoe-bench: there is no interface `nowhere0` here"), "{stderr}");
+}
+
+#[test]
+fn every_kind_of_io_is_measured_where_it_shall_be() {
+    if !tests::have_root() {
+        return;
+    }
+    let world = World::new();
+    // The only LUN need not be named to be read.
+    let report = json(&world.run(&["--json", "--runtime", "1"]));
+    assert_eq!(
+        keys(&report),
+        [
+            "bs_bytes",
+            "cpu_us_per_io",
+            "iodepth",
+            "lun",
+            "offset_bytes",
+            "read",
+            "runtime_s",
+            "rw",
+            "size_bytes",
+            "verified",
+            "write"
+        ]
+    );
+    assert_eq!(
+        keys(&report["read"]),
+        ["iops", "max_us", "mb_s", "p50_us", "p90_us", "p9999_us", "p999_us", "p99_us"]
+    );
+    assert_eq!(
+        (&report["lun"], &report["rw"], &report["bs_bytes"]),
+        (&lun().into(), &"randread".into(), &4096.into())
+    );
+    assert_eq!((&report["iodepth"], &report["size_bytes"]), (&1.into(), &LUN_LEN.into()));
+    assert_eq!((&report["write"], &report["verified"]), (&Value::Null, &Value::Null));
+    assert!(report["read"]["iops"].as_f64().unwrap() > 100.0, "{report}");
+    assert!(report["cpu_us_per_io"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!(written(&world), 0..0);
+
+    let range = ["--offset", "1m", "--size", "2m", "--runtime", "1", "--json"];
+    let report = json(
+        &world.run(&[&[&*lun(), "--rw", "write", "--bs", "64k", "--iodepth", "2"], &range[..]].concat()),
+    );
+    assert_eq!((&report["offset_bytes"], &report["size_bytes"]), (&(1 << 20).into(), &(2 << 20).into()));
+    assert!(report["read"].is_null() && report["write"]["iops"].as_f64().unwrap() > 10.0, "{report}");
+    assert_eq!(written(&world), 1 << 20..3 << 20);
+
+    let mix = ["--rw", "randrw", "--rwmixread", "80", "--iodepth", "8", "--verify"];
+    let report = json(&world.run(&[&[&*lun()], &mix[..], &range].concat()));
+    let iops = |kind: &str| report[kind]["iops"].as_f64().unwrap();
+    assert!((3.0..6.0).contains(&(iops("read") / iops("write"))), "{report}");
+    assert!(
+        report["verified"]["reads"].as_u64().unwrap() > 512,
+        "it reads the range at the end, too: {report}"
+    );
+    assert_eq!(written(&world), 1 << 20..3 << 20);
+}
+
+#[test]
+fn a_planted_wrong_byte_is_found() {
+    if !tests::have_root() {
+        return;
+    }
+    let world = World::new();
+    let mut io = world.start(&[&lun(), "--verify", "--iodepth", "4", "--runtime", "600"]);
+    wait_until("the pattern is written", || written(&world) == (0..LUN_LEN));
+    let (disk, mut byte) = (world.disk(), [0]);
+    disk.read_exact_at(&mut byte, 777 * 512 + 88).unwrap();
+    disk.write_all_at(&[byte[0] ^ 1], 777 * 512 + 88).unwrap();
+    let status = wait(&mut io, Duration::from_secs(30));
+    let stderr = stderr(&mut io);
+    assert_eq!(status, Some(1), "{stderr}");
+    let said = "xfcoe-bench: measuring: the LUN does not give back what was written to it: LBA 777 differs from byte 88 on";
+    assert_eq!(stderr.lines().last(), Some(said), "{stderr}");
+}
+
+#[test]
+fn ctrl_c_prints_what_was_measured_and_logs_out() {
+    if !tests::have_root() {
+        return;
+    }
+    let world = World::new();
+    for _ in 0..2 {
+        let mut io = world.start(&[&lun(), "--rw", "randwrite", "--verify", "--json", "--runtime", "600"]);
+        wait_until("the pattern is written", || written(&world) == (0..LUN_LEN));
+        let pattern = world.data();
+        wait_until("it is written over", || world.data() != pattern);
+        kill(pid(&io), Signal::SIGINT).unwrap();
+        let status = wait(&mut io, Duration::from_secs(10));
+        let stderr = stderr(&mut io);
+        assert_eq!(status, Some(130), "{stderr}");
+        assert_eq!(stderr.lines().last(), Some("xfcoe-bench: interrupted while measuring"));
+        let mut stdout = String::new();
+        io.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        let report: Value = serde_json::from_str(&stdout).unwrap();
+        assert!(report["write"]["iops"].as_f64().unwrap() > 0.0, "{report}");
+        // The next one shall see nothing of this one's data.
+        world.disk().write_all_at(&vec![0; LUN_LEN as usize], 0).unwrap();
+    }
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The bytes of the LUN that aren't zero, from the first to the last, by whole 4 KiB.
+fn written(world: &World) -> Range<u64> {
+    let data = world.data();
+    let is_written = |(chunk, at): (&[u8], u64)| chunk.iter().any(|&byte| byte > 0).then_some(at);
+    let written: Vec<u64> = data.chunks(4096).zip((0..).step_by(4096)).filter_map(is_written).collect();
+    written.first().copied().unwrap_or(0)..written.last().map_or(0, |last| last + 4096)
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+fn stderr(child: &mut Child) -> String {
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    text
+}
