@@ -25,6 +25,7 @@ mod fabric;
 mod faults;
 mod orders;
 mod random;
+mod remote;
 mod san;
 mod scsi;
 mod target;
@@ -37,4 +38,5 @@ pub use config::{ConfigError, FcfConfig, LunConfig, MAX_LUNS, MAX_TARGETS, SanCo
 pub use counters::Counters;
 pub use faults::{CommandFailure, Fault, FaultsConfig, FrameFate, FrameKind, LoginKind};
 pub use orders::{Death, Order, OrderError};
+pub use remote::Remote;
 pub use san::{San, Stats};

@@ -1,13 +1,11 @@
 //! The library against the SAN in a box, over real rings on a veth pair.
 
-use datapath::port::Waker;
 use datapath::port::nic::{Nic, NicKind};
 use fc::wire::MacAddr;
 use initiator::{Config, Disk, DiskError, DropReason, Initiator, Request, StartError};
-use san::{San, SanConfig};
+use san::{Remote, San, SanConfig};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tests::{have_root, in_network_namespace, ip, noise, veth_pair};
@@ -19,30 +17,28 @@ const LOGIN: Duration = Duration::from_secs(15);
 
 /// A SAN on an interface of this network namespace, until it is dropped.
 struct RunningSan {
-    stop: Arc<AtomicBool>,
-    waker: Arc<Waker>,
+    remote: Arc<Remote>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl RunningSan {
     fn start(config: &SanConfig) -> Self {
-        let (stop, waker) = (Arc::new(AtomicBool::new(false)), Arc::new(Waker::new().unwrap()));
+        let remote = Arc::new(Remote::new().unwrap());
         let (nic, port) = Nic::open(SANS, 0, NicKind::AfXdp, &[MacAddr::ALL_FCF]).unwrap();
         nic.macs().add(config.fcf.mac).unwrap();
         let mut san = San::new(port, config).unwrap();
-        let (its_stop, its_waker) = (Arc::clone(&stop), Arc::clone(&waker));
+        let its_remote = Arc::clone(&remote);
         let thread = std::thread::spawn(move || {
-            san::thread::run(&mut san, &its_stop, &its_waker).unwrap();
+            san::thread::run(&mut san, &its_remote).unwrap();
             drop((san, nic));
         });
-        Self { stop, waker, thread: Some(thread) }
+        Self { remote, thread: Some(thread) }
     }
 }
 
 impl Drop for RunningSan {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.waker.wake();
+        self.remote.stop();
         let ended = self.thread.take().expect("joined once").join();
         assert!(ended.is_ok() || std::thread::panicking());
     }

@@ -7,16 +7,14 @@ use crate::netns::Namespace;
 use crate::preflight::{self, Refusal};
 use crate::program;
 use anyhow::Context as _;
-use datapath::port::Waker;
 use datapath::port::nic::{Nic, NicKind};
 use fc::wire::MacAddr;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use san::{San, SanConfig, Stats};
+use san::{Order, OrderError, Remote, San, SanConfig, Stats};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -99,8 +97,7 @@ pub struct Place {
 /// A SAN that runs.
 #[derive(Debug)]
 pub struct SanThread {
-    stop: Arc<AtomicBool>,
-    waker: Arc<Waker>,
+    remote: Arc<Remote>,
     thread: JoinHandle<anyhow::Result<Stats>>,
 }
 
@@ -110,15 +107,14 @@ impl SanThread {
     /// # Errors
     /// What is wrong with the place or the configuration, and what to do.
     pub fn start(place: Place, config: SanConfig) -> anyhow::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let waker = Arc::new(Waker::new().context("cannot make an eventfd")?);
+        let remote = Arc::new(Remote::new().context("cannot make an eventfd")?);
         let (told, ready) = sync_channel(1);
-        let (their_stop, their_waker) = (Arc::clone(&stop), Arc::clone(&waker));
+        let theirs = Arc::clone(&remote);
         let thread = thread::Builder::new()
             .name("san".into())
-            .spawn(move || run(&place, &config, &their_stop, &their_waker, &told))
+            .spawn(move || run(&place, &config, &theirs, &told))
             .context("cannot start the SAN's thread")?;
-        let san = Self { stop, waker, thread };
+        let san = Self { remote, thread };
         // Without a word the thread has ended, and says why in its result.
         match ready.recv() {
             Ok(()) => Ok(san),
@@ -131,24 +127,25 @@ impl SanThread {
         !self.thread.is_finished()
     }
 
+    /// Gives an order, and waits until it has been carried out; tells how the SAN stands then.
+    ///
+    /// # Errors
+    /// When it can't be carried out.
+    pub fn order(&self, order: Order) -> Result<Stats, OrderError> {
+        self.remote.order(order)
+    }
+
     /// Stops it and gives what it has counted.
     ///
     /// # Errors
     /// Why it had ended before.
     pub fn stop(self) -> anyhow::Result<Stats> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.waker.wake();
+        self.remote.stop();
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-fn run(
-    place: &Place,
-    config: &SanConfig,
-    stop: &AtomicBool,
-    waker: &Waker,
-    ready: &SyncSender<()>,
-) -> anyhow::Result<Stats> {
+fn run(place: &Place, config: &SanConfig, remote: &Remote, ready: &SyncSender<()>) -> anyhow::Result<Stats> {
     if let Some(namespace) = &place.namespace {
         namespace.enter()?;
     }
@@ -160,7 +157,7 @@ fn run(
     let mut san = San::new(port, config)?;
     // Nobody to tell is no reason to stop: `stop` is.
     let _ = ready.send(());
-    san::thread::run(&mut san, stop, waker)
+    san::thread::run(&mut san, remote)
         .with_context(|| format!("the SAN's interface `{}` is gone", place.interface))?;
     Ok(san.stats())
 }
