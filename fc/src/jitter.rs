@@ -1,4 +1,4 @@
-//! Small random delays that a seed makes repeatable.
+//! Small random delays and numbers that a seed makes repeatable.
 
 use crate::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::time::Duration;
 pub(crate) struct Jitter(u64);
 
 impl Jitter {
-    /// Equal seeds give equal delays.
+    /// Equal seeds give equal delays and numbers.
     pub(crate) const fn new(seed: u64) -> Self {
         // Zero is the one state that xorshift never leaves; neighbouring seeds shall not start alike.
         let mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -16,11 +16,20 @@ impl Jitter {
 
     /// A delay of zero up to `most`, in whole microseconds.
     pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
+        let most_us = u64::try_from(most.as_micros()).unwrap_or(u64::MAX - 1);
+        Duration::from_micros((self.next() >> 16) % (most_us + 1))
+    }
+
+    /// A number of 16 bits.
+    pub(crate) const fn number(&mut self) -> u16 {
+        (self.next() >> 32) as u16
+    }
+
+    const fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        let most_us = u64::try_from(most.as_micros()).unwrap_or(u64::MAX - 1);
-        Duration::from_micros((self.0 >> 16) % (most_us + 1))
+        self.0
     }
 }
 

@@ -22,5 +22,6 @@ pub mod messages;
 pub mod remote_port;
 mod retry;
 pub mod time;
+pub mod vn2vn;
 pub mod vn_port;
 pub mod wire;

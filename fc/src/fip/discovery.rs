@@ -5,16 +5,18 @@ use crate::wire::ethernet::VlanTag;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// Time between VLAN requests.
-const VLAN_REQUEST_GAP: Duration = Duration::from_secs(1);
-/// Requests before untagged frames are tried: a switch that just saw the link needs a few seconds to forward.
-const MAX_VLAN_REQUESTS: u32 = 5;
+/// Time between VLAN requests to FCFs.
+const FCF_REQUEST_GAP: Duration = Duration::from_secs(1);
+/// Requests to FCFs before untagged frames are tried: a switch that just saw the link needs a few seconds to forward.
+const FCF_REQUESTS: u32 = 5;
+/// Time between VLAN requests to VN2VN neighbours, which answer at once or not at all.
+const NEIGHBOUR_REQUEST_GAP: Duration = Duration::from_millis(200);
+/// Requests to neighbours before untagged frames are tried: most have no VLAN, and many don't answer.
+const NEIGHBOUR_REQUESTS: u32 = 3;
 /// How long notifications of further FCFs are waited for after the first one.
 const VLAN_SETTLE: Duration = Duration::from_millis(500);
 /// The most VLANs that are remembered; each would cost a search of half a minute.
 const MAX_VLANS: usize = 32;
-/// VLAN ids from here on are reserved (802.1Q, 9.6).
-const FIRST_RESERVED_VLAN: u16 = 4095;
 
 /// Time between multicast solicitations at first; doubles from the third on.
 const SOLICITATION_GAP: Duration = Duration::from_secs(2);
@@ -27,50 +29,60 @@ const CHOICE_WAIT: Duration = Duration::from_secs(2);
 
 /// The search for the VLAN.
 #[derive(Clone, Debug)]
-pub(super) struct VlanDiscovery {
+pub(crate) struct VlanDiscovery {
     /// The next request, or the end of waiting for further notifications.
-    pub(super) deadline: Instant,
-    requests: u32,
+    pub(crate) deadline: Instant,
+    requests_left: u32,
+    gap: Duration,
     vlans: BTreeSet<u16>,
 }
 
 /// What a deadline of [`VlanDiscovery`] asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum VlanStep {
+pub(crate) enum VlanStep {
     /// It isn't due.
     Wait,
     /// Send a request.
     Request,
     /// These VLANs carry FCoE, in the order to try them; 0 means untagged.
     Answered(Vec<u16>),
-    /// No FCF answers.
+    /// Nobody answers.
     Unanswered,
 }
 
 impl VlanDiscovery {
-    /// The first request is due at `deadline`.
-    pub(super) const fn new(deadline: Instant) -> Self {
-        Self { deadline, requests: 0, vlans: BTreeSet::new() }
+    /// FCFs are asked; the first request is due at once.
+    pub(super) const fn of_fcfs(now: Instant) -> Self {
+        Self::new(now, FCF_REQUESTS, FCF_REQUEST_GAP)
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> VlanStep {
+    /// VN2VN neighbours are asked; the first request is due at once.
+    pub(crate) const fn of_neighbours(now: Instant) -> Self {
+        Self::new(now, NEIGHBOUR_REQUESTS, NEIGHBOUR_REQUEST_GAP)
+    }
+
+    const fn new(deadline: Instant, requests_left: u32, gap: Duration) -> Self {
+        Self { deadline, requests_left, gap, vlans: BTreeSet::new() }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> VlanStep {
         if now < self.deadline {
             VlanStep::Wait
         } else if !self.vlans.is_empty() {
             VlanStep::Answered(self.vlans.iter().copied().collect())
-        } else if self.requests == MAX_VLAN_REQUESTS {
+        } else if self.requests_left == 0 {
             VlanStep::Unanswered
         } else {
-            self.requests += 1;
-            self.deadline = now + VLAN_REQUEST_GAP;
+            self.requests_left -= 1;
+            self.deadline = now + self.gap;
             VlanStep::Request
         }
     }
 
-    /// Merges an FCF's notification.
-    pub(super) fn notified(&mut self, now: Instant, vlans: impl Iterator<Item = u16>) {
+    /// Merges a notification.
+    pub(crate) fn notified(&mut self, now: Instant, vlans: impl Iterator<Item = u16>) {
         let is_first = self.vlans.is_empty();
-        for vlan in vlans.filter(|&vlan| vlan < FIRST_RESERVED_VLAN) {
+        for vlan in vlans.filter(|&vlan| vlan != VlanTag::RESERVED_ID) {
             if self.vlans.len() < MAX_VLANS {
                 self.vlans.insert(vlan);
             }

@@ -35,6 +35,7 @@ mod receive;
 mod tests;
 
 pub use config::{Addressing, Config, Counters, ElsReply, Event, LostReason, Preferred, VlanChoice};
+pub(crate) use discovery::{VlanDiscovery, VlanStep};
 pub use fcf::{Fcf, FcfStatus, MAX_FCFS, Refusal};
 pub use link::MAX_VN_PORTS;
 
@@ -47,7 +48,7 @@ use crate::wire::header::FcHeader;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use discovery::{FcfDiscovery, Lan, VlanDiscovery, VlanStep};
+use discovery::{FcfDiscovery, Lan};
 use fcf::FcfTable;
 use link::{KeepAlive, Link};
 use thiserror::Error;
@@ -313,7 +314,7 @@ impl Enode {
     fn start(&mut self, now: Instant) {
         match self.config.vlan {
             VlanChoice::Discover => {
-                self.state = State::VlanDiscovery(VlanDiscovery::new(now));
+                self.state = State::VlanDiscovery(VlanDiscovery::of_fcfs(now));
                 self.handle_timeout(now);
             }
             VlanChoice::Untagged => self.search_on(now, &[0]),

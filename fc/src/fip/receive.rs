@@ -196,8 +196,6 @@ impl Enode {
     }
 }
 
-/// A tag with VLAN id 0 is no VLAN; the priority doesn't matter.
 fn must_be_on(vlan: Option<VlanTag>, ethernet: &EthernetHeader) -> Result<(), Dropped> {
-    let id = |tag: Option<VlanTag>| tag.map_or(0, VlanTag::id);
-    if id(vlan) == id(ethernet.vlan) { Ok(()) } else { Err(Dropped::WrongVlan) }
+    if ethernet.is_on(vlan) { Ok(()) } else { Err(Dropped::WrongVlan) }
 }

@@ -29,6 +29,9 @@ impl fmt::Debug for EtherType {
 pub struct VlanTag(pub u16);
 
 impl VlanTag {
+    /// The VLAN id that no VLAN has (802.1Q, 9.6).
+    pub const RESERVED_ID: u16 = 0xfff;
+
     /// A tag for VLAN `id` (its low 12 bits) with a priority of 0..=7.
     pub const fn new(id: u16, priority: u8) -> Self {
         Self((priority as u16 & 7) << 13 | (id & 0x0fff))
@@ -85,6 +88,12 @@ impl EthernetHeader {
         parsed.vlan = Some(VlanTag(u16::from_be_bytes([tag[0], tag[1]])));
         parsed.ethertype = EtherType(u16::from_be_bytes([tag[2], tag[3]]));
         Ok((parsed, rest))
+    }
+
+    /// Whether the frame is on this VLAN. A tag with id 0 is no VLAN, and the priority doesn't matter.
+    pub fn is_on(&self, vlan: Option<VlanTag>) -> bool {
+        let id = |tag: Option<VlanTag>| tag.map_or(0, VlanTag::id);
+        id(vlan) == id(self.vlan)
     }
 
     /// Bytes that this header takes: 14, or 18 with a tag.

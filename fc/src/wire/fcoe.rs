@@ -13,7 +13,7 @@
 
 use super::crc::fc_crc;
 use super::ethernet::{self, EthernetHeader};
-use super::header::{FcHeader, HEADER_LEN, MAX_PAYLOAD_LEN};
+use super::header::{FcHeader, HEADER_LEN, MAX_PAYLOAD_LEN, MIN_MAX_PAYLOAD_LEN};
 use super::{MacAddr, WireError};
 use core::fmt;
 use zerocopy::IntoBytes;
@@ -36,6 +36,15 @@ pub const DEFAULT_FC_MAP: [u8; 3] = [0x0e, 0xfc, 0x00];
 pub const VN2VN_FC_MAP: [u8; 3] = [0x0e, 0xfd, 0x00];
 /// Where a FLOGI without FIP goes.
 pub const PRE_FIP_F_PORT: MacAddr = MacAddr([0x0e, 0xfc, 0x00, 0xff, 0xff, 0xfe]);
+
+/// The most payload bytes of an FC frame in `mtu` bytes of L2 payload: whole words, at most 2112. `None` if that is
+/// less than the 256 that every port takes (FC-LS-3, 6.6.2.7).
+pub const fn max_payload_len(mtu: u32) -> Option<u16> {
+    let Some(room) = (mtu as usize).checked_sub(MIN_LEN) else { return None };
+    let words = room / 4 * 4;
+    let len = if words < MAX_PAYLOAD_LEN { words } else { MAX_PAYLOAD_LEN };
+    if len < MIN_MAX_PAYLOAD_LEN { None } else { Some(len as u16) }
+}
 
 /// Start of frame delimiter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
