@@ -293,13 +293,13 @@ impl<K: Copy> Exchanges<K> {
 
     fn reply_to_abts(&mut self, abts: &FcHeader, r_ctl: RCtl, payload: &[u8]) {
         let frame = FcFrame::bls_reply(abts, r_ctl, Vec::from(payload));
-        self.push_reply(frame);
+        self.push_reply(Via::Fcoe, frame);
     }
 
     /// Queues a reply to a request of others. It is dropped when nobody fetches frames.
-    pub fn push_reply(&mut self, frame: FcFrame) {
+    pub fn push_reply(&mut self, via: Via, frame: FcFrame) {
         if self.transmit.len() < 2 * MAX_EXCHANGES {
-            self.transmit.push_back(Outgoing { via: Via::Fcoe, frame });
+            self.transmit.push_back(Outgoing { via, frame });
         }
     }
 
@@ -390,6 +390,11 @@ impl<K: Copy> Exchanges<K> {
     /// Exchanges that are open, being aborted or resting.
     pub fn len(&self) -> usize {
         self.exchanges.len()
+    }
+
+    /// Whether a reply is being waited for.
+    pub fn has_open(&self) -> bool {
+        self.exchanges.values().any(|exchange| matches!(exchange.state, State::Open(_)))
     }
 
     /// Whether there are none.

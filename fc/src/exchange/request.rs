@@ -14,7 +14,7 @@ use thiserror::Error;
 pub enum Via {
     /// In an FCoE frame.
     Fcoe,
-    /// In a FIP frame to the FCF.
+    /// In a FIP frame to the FCF, or to a VN2VN neighbour.
     Fip {
         /// The descriptor that carries it.
         kind: ElsKind,

@@ -24,7 +24,7 @@ mod session;
 mod tests;
 
 pub use discovery::MAX_LISTED_PORTS;
-pub use session::{DEFAULT_E_D_TOV, DEFAULT_R_A_TOV, Identity, LoginKind, MAX_SYMBOLIC_LEN, Session};
+pub use session::{DEFAULT_E_D_TOV, DEFAULT_R_A_TOV, FPort, Identity, LoginKind, MAX_SYMBOLIC_LEN, Session};
 pub(crate) use session::{believable, is_payload_len};
 
 use crate::exchange::{Answer, Failure, Order, Request, Service, Via};

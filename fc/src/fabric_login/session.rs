@@ -43,23 +43,30 @@ pub enum LoginKind {
     Fdisc,
 }
 
-/// What the fabric granted.
+/// What a VN_Port has while it is online.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Session {
     /// The VN_Port's N_Port_ID.
     pub fc_id: FcId,
     /// The VN_Port's MAC address.
     pub mac: MacAddr,
-    /// The fabric's name.
-    pub fabric_name: Wwn,
-    /// The WWPN of the F_Port.
-    pub f_port_name: Wwn,
     /// The most payload bytes in a frame: what both the link and the fabric take.
     pub max_payload_len: u16,
     /// How long a frame may live in the fabric.
     pub r_a_tov: Duration,
     /// How long a sequence may take to be delivered.
     pub e_d_tov: Duration,
+    /// What the F_Port told of itself; `None` in VN2VN, where there is none.
+    pub f_port: Option<FPort>,
+}
+
+/// The F_Port that a VN_Port is logged in to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FPort {
+    /// The fabric's name.
+    pub fabric_name: Wwn,
+    /// Its WWPN.
+    pub port_name: Wwn,
     /// Whether FDISC gives further N_Port_IDs.
     pub has_npiv: bool,
 }
@@ -86,12 +93,14 @@ impl Session {
         Ok(Self {
             fc_id,
             mac,
-            fabric_name: login.node_name,
-            f_port_name: login.port_name,
             max_payload_len: identity.max_payload_len.min(common.receive_len()),
             r_a_tov: believable(common.r_a_tov(), DEFAULT_R_A_TOV),
             e_d_tov: believable(common.e_d_tov(), DEFAULT_E_D_TOV),
-            has_npiv: common.has(common_features::NPIV),
+            f_port: Some(FPort {
+                fabric_name: login.node_name,
+                port_name: login.port_name,
+                has_npiv: common.has(common_features::NPIV),
+            }),
         })
     }
 

@@ -255,11 +255,12 @@ fn what_the_fabric_grants_is_checked() {
 #[test]
 fn a_session_is_what_both_sides_agree_on() {
     let session = *login_after(1).session().unwrap();
+    let f_port = session.f_port.unwrap();
     assert_eq!((session.fc_id, session.mac), (OUR_ID, MAC));
-    assert_eq!((session.f_port_name, session.fabric_name), (Wwn::from_u64(7), Wwn::from_u64(8)));
+    assert_eq!((f_port.port_name, f_port.fabric_name), (Wwn::from_u64(7), Wwn::from_u64(8)));
     assert_eq!(session.max_payload_len, 2048);
     assert_eq!((session.r_a_tov, session.e_d_tov), (Duration::from_secs(5), Duration::from_secs(1)));
-    assert!(session.has_npiv);
+    assert!(f_port.has_npiv);
 
     let mut accept = fabric_accept();
     accept.common.by_login = 0.into();

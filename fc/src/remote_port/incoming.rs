@@ -1,12 +1,12 @@
 //! What a remote port asks of us (FC-LS-3, 4.2).
 
 use super::target::{FCP_PARAMETERS, Peer};
-use super::{GoneReason, RemotePort, State};
+use super::{GoneReason, RemotePort, State, Topology};
 use crate::exchange::Order;
 use crate::time::Instant;
 use crate::wire::els::{
-    Adisc, ElsReply, ElsRequest, Login, LsRjt, ProcessLogin, ServicePage, SppResponse, fcp_parameters,
-    spp_flags,
+    Adisc, ElsReply, ElsRequest, Explanation, Login, LsRjt, ProcessLogin, Reason, ServicePage, SppResponse,
+    fcp_parameters, spp_flags,
 };
 use crate::wire::header::FcType;
 
@@ -35,8 +35,12 @@ pub(crate) fn reply_to_stranger(request: &ElsRequest) -> ElsReply {
 impl RemotePort {
     /// Takes a link service that the port asks of us, and gives the reply.
     pub(crate) fn handle_request(&mut self, now: Instant, request: &ElsRequest) -> ElsReply {
-        if let ElsRequest::Plogi(login) = request {
-            return self.accept_login(login);
+        match request {
+            ElsRequest::Plogi(login) => return self.accept_login(login),
+            ElsRequest::Flogi(login) if self.local.topology == Topology::Vn2vn => {
+                return self.accept_link(now, login);
+            }
+            _ => {}
         }
         if !self.is_logged_in() {
             return reply_to_stranger(request);
@@ -80,6 +84,21 @@ impl RemotePort {
         self.lose(GoneReason::LoggedInAgain);
         self.log_process_in(peer);
         ElsReply::Login(self.local.login())
+    }
+
+    /// FC-BB-6: an FLOGI is the first thing that a VN2VN neighbour asks. If it was logged in before, it has forgotten
+    /// that: the login starts anew, on our side at once.
+    fn accept_link(&mut self, now: Instant, login: &Login) -> ElsReply {
+        if login.port_name != self.port_name {
+            return LsRjt::new(Reason::LOGICAL_ERROR, Explanation::PORT_NAME).into();
+        }
+        // While our own is out, its reply is waited for: a PLOGI would reach the neighbour too early.
+        if self.state != State::Linking {
+            self.orders.push_back(Order::Forget);
+            self.lose(GoneReason::LoggedInAgain);
+            self.linked(now);
+        }
+        ElsReply::Login(self.local.link_login())
     }
 
     fn accept_process_login(&mut self, process: &ProcessLogin) -> ElsReply {

@@ -17,6 +17,24 @@
 //!
 //! An incoming PLOGI starts the process login anew from every state. Two PLOGIs that cross: the one of the
 //! higher WWPN goes on.
+//!
+//! A VN2VN neighbour is linked to by FLOGI first (FC-BB-6), from either side; then the higher WWPN sends PLOGI, and
+//! the lower one waits for it. Where the diagram goes to Logging in, it is:
+//!
+//! ```text
+//!               FLOGI accepted, our WWPN is higher
+//!  +---------+  (or theirs)                          +------------+
+//!  | Linking +-------------------------------------->| Logging in |
+//!  | (FLOGI) |                                       +------------+
+//!  +--+---+--+
+//!     ^   |                  theirs is higher        +----------------+  PLOGI   +-------------------+
+//!     |   +----------------------------------------->| Awaiting login +--------->| Process login ... |
+//!     |                                              +-------+--------+          +-------------------+
+//!     +------------------------------------------------------+
+//!                              no PLOGI in time
+//! ```
+//!
+//! An incoming FLOGI voids a login: the neighbour has forgotten it. Two that cross are both answered.
 
 mod incoming;
 mod target;
@@ -25,12 +43,13 @@ mod tests;
 
 pub(crate) use incoming::reply_to_stranger;
 pub(crate) use target::LocalPort;
-pub use target::Target;
+pub use target::{Target, Topology};
 
 use crate::exchange::{Answer, Failure, Order, Request, Service, Via};
 use crate::retry::Backoff;
 use crate::time::Instant;
 use crate::wire::els::{ElsReply, ElsRequest, ProcessLogin, Reason, ServicePage};
+use crate::wire::fip::ElsKind;
 use crate::wire::{FcId, Wwn};
 use alloc::collections::VecDeque;
 use target::{FCP_PARAMETERS, Image, Peer, judge_process_login};
@@ -43,9 +62,11 @@ const MAX_VERIFY_TIMEOUTS: u32 = 2;
 pub(crate) struct RemotePort {
     local: LocalPort,
     id: FcId,
-    /// As the name server has it, or the port's first PLOGI: a login by another name is refused.
+    /// As the name server, FIP or the port's first PLOGI has it: a login by another name is refused.
     port_name: Wwn,
     state: State,
+    /// What the last request that failed came to, until the port is a target or known to be none.
+    failure: Option<Failure>,
     backoff: Backoff,
     orders: VecDeque<Order>,
     events: VecDeque<PortEvent>,
@@ -53,8 +74,12 @@ pub(crate) struct RemotePort {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// Something failed. Then PRLI, if the port is still logged in, else PLOGI.
+    /// Something failed. Then PRLI, if the port is still logged in, else everything anew.
     Waiting { until: Instant, peer: Option<Peer> },
+    /// FLOGI to a VN2VN neighbour is out.
+    Linking,
+    /// The neighbour has the higher WWPN: its PLOGI is awaited.
+    AwaitingLogin { until: Instant },
     /// PLOGI is out.
     LoggingIn,
     /// PRLI is out.
@@ -88,18 +113,20 @@ pub(crate) enum PortEvent {
 pub enum GoneReason {
     /// The name server doesn't list it any more, or by another name.
     Unlisted,
+    /// It is no VN2VN neighbour any more, or by another name.
+    NoNeighbour,
     /// It sent LOGO.
     LoggedOut,
     /// It sent PRLO.
     ProcessLoggedOut,
-    /// It logged in anew: what was open in the login before is void (FC-LS-3, 6.3.2).
+    /// It logged in anew, by PLOGI or FLOGI: what was open in the login before is void (FC-LS-3, 6.3.2).
     LoggedInAgain,
     /// It refused ADISC or didn't answer it: it has forgotten the login.
     VerificationFailed,
-    /// The name server lists its WWPN at another N_Port_ID, and the login there has succeeded.
+    /// Its WWPN is at another N_Port_ID, and the login there has succeeded.
     Moved,
-    /// Our own login to the fabric is over.
-    FabricLoggedOut,
+    /// Our own N_Port_ID is gone.
+    Offline,
     /// We logged out.
     Shutdown,
 }
@@ -109,6 +136,10 @@ pub enum GoneReason {
 pub enum PortPhase {
     /// Something failed and is tried again.
     Waiting,
+    /// FLOGI to a VN2VN neighbour is out.
+    Linking,
+    /// A VN2VN neighbour's PLOGI is awaited.
+    AwaitingLogin,
     /// PLOGI is out.
     LoggingIn,
     /// PRLI is out.
@@ -124,7 +155,7 @@ pub enum PortPhase {
 }
 
 impl RemotePort {
-    /// A port that the name server lists: logs in to it.
+    /// A port that the name server lists, or a VN2VN neighbour: logs in to it.
     pub(crate) fn new(local: LocalPort, id: FcId, port_name: Wwn) -> Self {
         let mut port = Self::accepting(local, id, port_name);
         port.log_in();
@@ -136,7 +167,7 @@ impl RemotePort {
         let seed = local.port_name.to_u64() ^ u64::from(id.to_u32());
         let state = State::Waiting { until: Instant::ZERO, peer: None };
         let (orders, events) = (VecDeque::new(), VecDeque::new());
-        Self { local, id, port_name, state, backoff: Backoff::new(seed), orders, events }
+        Self { local, id, port_name, state, failure: None, backoff: Backoff::new(seed), orders, events }
     }
 
     pub(crate) const fn port_name(&self) -> Wwn {
@@ -146,6 +177,8 @@ impl RemotePort {
     pub(crate) const fn phase(&self) -> PortPhase {
         match self.state {
             State::Waiting { .. } => PortPhase::Waiting,
+            State::Linking => PortPhase::Linking,
+            State::AwaitingLogin { .. } => PortPhase::AwaitingLogin,
             State::LoggingIn => PortPhase::LoggingIn,
             State::ProcessLogin { .. } => PortPhase::ProcessLogin,
             State::ReadingTimeouts { .. } => PortPhase::ReadingTimeouts,
@@ -153,6 +186,11 @@ impl RemotePort {
             State::Verifying { .. } => PortPhase::Verifying,
             State::NoTarget { .. } => PortPhase::NoTarget,
         }
+    }
+
+    /// What keeps it from being a target, if that is a failure.
+    pub(crate) const fn failure(&self) -> Option<Failure> {
+        self.failure
     }
 
     /// Whether there is no login and none is being tried now.
@@ -170,6 +208,8 @@ impl RemotePort {
         match &self.state {
             State::Ready { target, .. } | State::Verifying { target, .. } => Some(target),
             State::Waiting { .. }
+            | State::Linking
+            | State::AwaitingLogin { .. }
             | State::LoggingIn
             | State::ProcessLogin { .. }
             | State::ReadingTimeouts { .. }
@@ -180,7 +220,7 @@ impl RemotePort {
     const fn peer(&self) -> Option<&Peer> {
         match &self.state {
             State::Waiting { peer, .. } => peer.as_ref(),
-            State::LoggingIn => None,
+            State::Linking | State::AwaitingLogin { .. } | State::LoggingIn => None,
             State::ProcessLogin { peer }
             | State::ReadingTimeouts { peer, .. }
             | State::Ready { peer, .. }
@@ -189,7 +229,8 @@ impl RemotePort {
         }
     }
 
-    /// The name server has told a change, but still lists the port: looks whether it is as it was.
+    /// The name server has told a change, but still lists the port, or a VN2VN neighbour may have restarted: looks
+    /// whether it is as it was.
     pub(crate) fn confirm(&mut self) {
         match self.state {
             State::Ready { peer, target } => self.verify(peer, target, 0),
@@ -198,7 +239,9 @@ impl RemotePort {
                 self.backoff.reset();
                 self.log_in();
             }
-            State::LoggingIn
+            State::Linking
+            | State::AwaitingLogin { .. }
+            | State::LoggingIn
             | State::ProcessLogin { .. }
             | State::ReadingTimeouts { .. }
             | State::Verifying { .. } => {}
@@ -208,9 +251,8 @@ impl RemotePort {
     /// Logs out: the port is to be dropped.
     pub(crate) fn remove(&mut self, reason: GoneReason) {
         self.orders.push_back(Order::Forget);
-        if self.is_logged_in() {
-            let logo = ElsRequest::Logo(self.local.logo());
-            self.orders.push_back(Order::Tell(self.request(logo)));
+        if self.is_logged_in() || matches!(self.state, State::AwaitingLogin { .. }) {
+            self.orders.push_back(Order::Tell(self.logout_request()));
         }
         self.lose(reason);
         self.state = State::Waiting { until: Instant::ZERO, peer: None };
@@ -231,10 +273,17 @@ impl RemotePort {
         });
         match self.state {
             // Nothing is out.
-            State::Waiting { .. } | State::Ready { .. } | State::NoTarget { .. } => {}
+            State::Waiting { .. }
+            | State::AwaitingLogin { .. }
+            | State::Ready { .. }
+            | State::NoTarget { .. } => {}
+            State::Linking => match reply.and_then(|reply| self.judge_link(&reply)) {
+                Ok(()) => self.linked(now),
+                Err(failure) => self.fail(now, None, failure),
+            },
             State::LoggingIn => match reply.and_then(|reply| self.judge_login(&reply)) {
                 Ok(peer) => self.log_process_in(peer),
-                Err(_) => self.wait(now, None),
+                Err(failure) => self.fail(now, None, failure),
             },
             State::ProcessLogin { peer } => self.process_login_done(now, peer, reply),
             State::ReadingTimeouts { peer, target } => {
@@ -243,11 +292,19 @@ impl RemotePort {
                     Ok(ElsReply::Rtv(values)) => target.with_timeouts(&values),
                     Ok(_) | Err(_) => target,
                 };
-                self.backoff.reset();
+                self.succeed();
                 self.state = State::Ready { peer, target };
                 self.events.push_back(PortEvent::Ready(target));
             }
             State::Verifying { peer, target, timeouts } => self.verified(peer, target, timeouts, reply),
+        }
+    }
+
+    fn judge_link(&self, reply: &ElsReply) -> Result<(), Failure> {
+        match reply {
+            ElsReply::Login(login) if login.port_name == self.port_name => Ok(()),
+            ElsReply::Login(_) => Err(Failure::Unusable("the port has another name")),
+            _ => Err(Failure::Unusable("the reply is to another request")),
         }
     }
 
@@ -276,12 +333,12 @@ impl RemotePort {
                 self.state = State::ReadingTimeouts { peer, target };
             }
             Ok(Image::NoTarget) => {
-                self.backoff.reset();
+                self.succeed();
                 self.state = State::NoTarget { peer };
             }
             // The port may have forgotten our login: it must be asked for again.
-            Err(Failure::Rejected(_)) => self.wait(now, None),
-            Err(_) => self.wait(now, Some(peer)),
+            Err(failure @ Failure::Rejected(_)) => self.fail(now, None, failure),
+            Err(failure) => self.fail(now, Some(peer), failure),
         }
     }
 
@@ -308,8 +365,9 @@ impl RemotePort {
 
     pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Waiting { until, .. } => Some(until),
-            State::LoggingIn
+            State::Waiting { until, .. } | State::AwaitingLogin { until } => Some(until),
+            State::Linking
+            | State::LoggingIn
             | State::ProcessLogin { .. }
             | State::ReadingTimeouts { .. }
             | State::Ready { .. }
@@ -324,7 +382,13 @@ impl RemotePort {
                 Some(peer) => self.log_process_in(peer),
                 None => self.log_in(),
             },
+            State::AwaitingLogin { until } if until <= now => {
+                self.failure = Some(Failure::TimedOut);
+                self.log_in();
+            }
             State::Waiting { .. }
+            | State::Linking
+            | State::AwaitingLogin { .. }
             | State::LoggingIn
             | State::ProcessLogin { .. }
             | State::ReadingTimeouts { .. }
@@ -342,7 +406,33 @@ impl RemotePort {
         self.events.pop_front()
     }
 
+    /// Begins with the first request that the topology needs.
     fn log_in(&mut self) {
+        match self.local.topology {
+            Topology::Fabric => self.log_port_in(),
+            Topology::Vn2vn => {
+                let via = Via::Fip { kind: ElsKind::Flogi, mac: self.local.vn2vn_mac() };
+                // Where nobody answers, nobody is there: the neighbour is on the same Ethernet.
+                let timeout = self.local.e_d_tov * 2;
+                let flogi = ElsRequest::Flogi(self.local.link_login());
+                let request = Request { via, timeout, ..self.request(flogi) };
+                self.orders.push_back(Order::Ask(request));
+                self.state = State::Linking;
+            }
+        }
+    }
+
+    /// The virtual link to a VN2VN neighbour is there: the higher WWPN goes on (FC-BB-6).
+    fn linked(&mut self, now: Instant) {
+        if self.local.port_name > self.port_name {
+            self.log_port_in();
+        } else {
+            let until = now + self.local.e_d_tov * 2 + self.backoff.fail();
+            self.state = State::AwaitingLogin { until };
+        }
+    }
+
+    fn log_port_in(&mut self) {
         let plogi = ElsRequest::Plogi(self.local.login());
         self.orders.push_back(Order::Ask(self.request(plogi)));
         self.state = State::LoggingIn;
@@ -360,6 +450,16 @@ impl RemotePort {
         self.state = State::Verifying { peer, target, timeouts };
     }
 
+    fn succeed(&mut self) {
+        self.backoff.reset();
+        self.failure = None;
+    }
+
+    fn fail(&mut self, now: Instant, peer: Option<Peer>, failure: Failure) {
+        self.failure = Some(failure);
+        self.wait(now, peer);
+    }
+
     fn wait(&mut self, now: Instant, peer: Option<Peer>) {
         self.state = State::Waiting { until: now + self.backoff.fail(), peer };
     }
@@ -369,6 +469,15 @@ impl RemotePort {
         if let Some(&Target { port_name, .. }) = self.target() {
             self.events.push_back(PortEvent::Lost { port_name, reason });
         }
+    }
+
+    /// A VN2VN neighbour's virtual link goes as it came, by FIP.
+    fn logout_request(&self) -> Request {
+        let via = match self.local.topology {
+            Topology::Fabric => Via::Fcoe,
+            Topology::Vn2vn => Via::Fip { kind: ElsKind::Logo, mac: self.local.vn2vn_mac() },
+        };
+        Request { via, ..self.request(ElsRequest::Logo(self.local.logo())) }
     }
 
     fn request(&self, request: ElsRequest) -> Request {

@@ -7,11 +7,23 @@ use crate::wire::els::{
     Adisc, Explanation, Login, Logo, LsRjt, Reason, ServicePage, SppResponse, TimeoutValues, fcp_parameters,
     spp_flags,
 };
-use crate::wire::{FcId, Wwn};
+use crate::wire::fip::FcMap;
+use crate::wire::{FcId, MacAddr, Wwn};
+
+/// What is between a VN_Port and its remote ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Topology {
+    /// A fabric: an FCF, name server and zoning.
+    #[default]
+    Fabric,
+    /// An Ethernet without FCF: every port is a neighbour's (VN2VN, FC-BB-6).
+    Vn2vn,
+}
 
 /// Our side of every login to a remote port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct LocalPort {
+    pub(crate) topology: Topology,
     pub(crate) id: FcId,
     pub(crate) port_name: Wwn,
     pub(crate) node_name: Wwn,
@@ -27,8 +39,9 @@ pub(super) const FCP_PARAMETERS: u32 = fcp_parameters::INITIATOR
     | fcp_parameters::READ_XFER_RDY_DISABLED;
 
 impl LocalPort {
-    pub(crate) fn new(identity: &Identity, session: &Session) -> Self {
+    pub(crate) fn new(topology: Topology, identity: &Identity, session: &Session) -> Self {
         Self {
+            topology,
             id: session.fc_id,
             port_name: identity.port_name,
             node_name: identity.node_name,
@@ -45,6 +58,16 @@ impl LocalPort {
 
     pub(super) fn login(&self) -> Login {
         Login::n_port(self.port_name, self.node_name, self.max_payload_len, self.e_d_tov)
+    }
+
+    /// What an FLOGI to a VN2VN neighbour says, and the LS_ACC to one.
+    pub(super) fn link_login(&self) -> Login {
+        Login::fabric(self.port_name, self.node_name, self.max_payload_len)
+    }
+
+    /// Our own MAC address where there is no fabric to give one.
+    pub(super) const fn vn2vn_mac(&self) -> MacAddr {
+        MacAddr::fabric_provided(FcMap::VN2VN.0, self.id)
     }
 
     pub(super) const fn logo(&self) -> Logo {

@@ -18,6 +18,7 @@ const TARGET_PARAMETERS: u32 = 0x0b2;
 
 fn local() -> LocalPort {
     LocalPort {
+        topology: Topology::Fabric,
         id: US,
         port_name: Wwn::from_u64(0x2000_0000_0000_0009),
         node_name: Wwn::from_u64(0x1000_0000_0000_0009),

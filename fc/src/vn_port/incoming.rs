@@ -1,8 +1,10 @@
 //! FC frames that come by FCoE.
 
+use super::network::Network;
 use super::{Entry, MAX_UNLISTED_PORTS, VnPort};
+use crate::exchange::Via;
 use crate::frame::FcFrame;
-use crate::remote_port::{LocalPort, RemotePort, reply_to_stranger};
+use crate::remote_port::{RemotePort, reply_to_stranger};
 use crate::time::Instant;
 use crate::wire::FcId;
 use crate::wire::els::{ElsReply, ElsRequest, Explanation, Login, LsRjt, Reason};
@@ -42,13 +44,23 @@ impl VnPort {
                 self.reply(header, &LsRjt::MALFORMED.into());
             }
             Ok(request) if header.s_id.is_well_known() => {
-                if let Some(reply) = self.fabric.handle_request(now, header.s_id, &request) {
-                    self.reply(header, &reply);
-                }
-                self.drive_fabric(now);
+                self.handle_fabric_request(now, header, &request);
             }
+            // FIP alone carries it.
+            Ok(ElsRequest::Flogi(_)) => self.reply(header, &LsRjt::UNSUPPORTED.into()),
             Ok(request) => self.handle_port_request(now, header, &request),
         }
+    }
+
+    fn handle_fabric_request(&mut self, now: Instant, header: &FcHeader, request: &ElsRequest) {
+        let Network::Fabric(fabric) = &mut self.network else {
+            self.counters.misaddressed += 1;
+            return;
+        };
+        if let Some(reply) = fabric.handle_request(now, header.s_id, request) {
+            self.reply(header, &reply);
+        }
+        self.drive_network(now);
     }
 
     fn handle_port_request(&mut self, now: Instant, header: &FcHeader, request: &ElsRequest) {
@@ -70,31 +82,31 @@ impl VnPort {
         self.with_port(now, id, |_| {});
     }
 
-    /// Makes room for a port that logs in though it isn't listed.
+    /// Makes room for a port that logs in though it isn't listed. VN2VN has no such ports.
     fn admit(&mut self, id: FcId, login: &Login) -> Result<(), LsRjt> {
+        let Network::Fabric(_) = &self.network else { return Err(LsRjt::LOGIN_REQUIRED) };
         let full = LsRjt::new(Reason::UNABLE, Explanation::NO_RESOURCES);
         if self.ports.values().any(|entry| entry.port.port_name() == login.port_name) {
             // A port that has moved is listed soon; until then its name is the one's that the fabric vouches for.
             return Err(LsRjt::new(Reason::LOGICAL_ERROR, Explanation::PORT_NAME));
         }
-        let Some(session) = self.fabric.session() else { return Err(full) };
+        let Some(local) = self.network.local_port() else { return Err(full) };
         if self.ports.values().filter(|entry| !entry.is_listed).count() >= MAX_UNLISTED_PORTS {
             self.counters.too_many_ports += 1;
             return Err(full);
         }
-        let local = LocalPort::new(self.fabric.identity(), session);
         let port = RemotePort::accepting(local, id, login.port_name);
         self.ports.insert(id, Entry { port, is_listed: false });
         Ok(())
     }
 
     fn reply(&mut self, request: &FcHeader, reply: &ElsReply) {
-        self.exchanges.push_reply(FcFrame::els_reply(request, reply.to_payload()));
+        self.exchanges.push_reply(Via::Fcoe, FcFrame::els_reply(request, reply.to_payload()));
     }
 }
 
 /// Link service requests are one frame that begins an exchange.
-fn is_whole_request(header: &FcHeader) -> bool {
+pub(super) fn is_whole_request(header: &FcHeader) -> bool {
     header.f_ctl.has(FCtl::FIRST_SEQUENCE | FCtl::END_SEQUENCE)
         && !header.f_ctl.has(FCtl::EXCHANGE_RESPONDER)
         && header.seq_cnt.get() == 0

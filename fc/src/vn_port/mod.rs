@@ -17,10 +17,14 @@
 //!                            +-------------------+
 //! ```
 //!
+//! Without a fabric (VN2VN, FC-BB-6), FIP finds the N_Port_ID and lists the neighbours in the fabric login's place.
+//!
 //! Whoever drives it fetches events before frames after each call: an N_Port_ID's first frame needs the MAC
 //! address of [`Event::LoggedIn`]. After [`Event::Offline`], frames of that N_Port_ID may be dropped.
 
 mod incoming;
+mod neighbourhood;
+mod network;
 #[cfg(test)]
 mod tests;
 
@@ -34,8 +38,12 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 pub use crate::exchange::{Outgoing, Via};
-pub use crate::fabric_login::{Identity, LoginKind, LogoutReason, Phase, Session};
-pub use crate::remote_port::{GoneReason, PortPhase, Target};
+pub use crate::fabric_login::{FPort, Identity, LoginKind, LogoutReason, Phase, Session};
+pub use crate::remote_port::{GoneReason, PortPhase, Target, Topology};
+
+use incoming::is_whole_request;
+use neighbourhood::Neighbourhood;
+use network::Network;
 
 /// The most remote ports: all that discovery lists, and [`MAX_UNLISTED_PORTS`].
 pub const MAX_REMOTE_PORTS: usize = crate::fabric_login::MAX_LISTED_PORTS + MAX_UNLISTED_PORTS;
@@ -46,7 +54,7 @@ pub const MAX_UNLISTED_PORTS: usize = 64;
 /// One VN_Port.
 #[derive(Clone, Debug)]
 pub struct VnPort {
-    fabric: FabricLogin,
+    network: Network,
     ports: BTreeMap<FcId, Entry>,
     exchanges: Exchanges<Owner>,
     events: VecDeque<Event>,
@@ -57,25 +65,25 @@ pub struct VnPort {
 #[derive(Clone, Debug)]
 struct Entry {
     port: RemotePort,
-    /// Whether the name server lists it; a port that it doesn't is kept while it is logged in.
+    /// Whether the name server lists it, or it is a VN2VN neighbour; another one is kept while it is logged in.
     is_listed: bool,
 }
 
 /// Whose an exchange is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Owner {
-    Fabric,
+    Network,
     Port(FcId),
 }
 
 /// What the layers above need to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// The fabric granted an N_Port_ID and a MAC address.
+    /// The fabric granted an N_Port_ID and a MAC address, or FIP claimed them.
     LoggedIn(Session),
     /// The login to the fabric failed. It is tried again; another FCF may do better.
     LoginFailed(Failure),
-    /// The port is registered, and the first list of ports is here.
+    /// The port is registered, and the first list of ports is here; in VN2VN the same as [`Self::LoggedIn`].
     Online,
     /// Commands may go to this target.
     TargetReady(Target),
@@ -88,8 +96,21 @@ pub enum Event {
         /// Why.
         reason: GoneReason,
     },
-    /// The login to the fabric is over, after all targets are gone. The MAC address must not be used any more.
+    /// The N_Port_ID is gone, after all targets are. The MAC address must not be used any more.
     Offline(LogoutReason),
+}
+
+/// One line of what an operator sees of the remote ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RemotePortStatus {
+    /// Its N_Port_ID.
+    pub id: FcId,
+    /// Its WWPN.
+    pub port_name: Wwn,
+    /// How far the login to it is.
+    pub phase: PortPhase,
+    /// What failed last, if it has not gone well since.
+    pub failure: Option<Failure>,
 }
 
 /// What a VN_Port counted. Frames that it drops are in one of the counters of their reason.
@@ -106,13 +127,25 @@ pub struct Counters {
 }
 
 impl VnPort {
-    /// A VN_Port that is offline; `ox_ids` are for its link services.
+    /// A VN_Port for a fabric, offline; `ox_ids` are for its link services.
     ///
     /// # Panics
     /// If the identity's payload isn't 256..=2112 bytes.
     pub fn new(identity: Identity, ox_ids: OxIdRange) -> Self {
+        Self::over(Network::Fabric(FabricLogin::new(identity)), ox_ids)
+    }
+
+    /// A VN_Port for VN2VN, offline; `ox_ids` are for its link services.
+    ///
+    /// # Panics
+    /// If the identity's payload isn't 256..=2112 bytes.
+    pub fn vn2vn(identity: Identity, ox_ids: OxIdRange) -> Self {
+        Self::over(Network::Vn2vn(Neighbourhood::new(identity)), ox_ids)
+    }
+
+    fn over(network: Network, ox_ids: OxIdRange) -> Self {
         Self {
-            fabric: FabricLogin::new(identity),
+            network,
             ports: BTreeMap::new(),
             exchanges: Exchanges::new(ox_ids, DEFAULT_R_A_TOV),
             events: VecDeque::new(),
@@ -122,16 +155,22 @@ impl VnPort {
     }
 
     /// There is an FCF to log in to. Does nothing unless offline.
+    ///
+    /// # Panics
+    /// If it isn't a port for a fabric.
     pub fn start(&mut self, now: Instant) {
-        self.fabric.start();
-        self.drive_fabric(now);
+        match &mut self.network {
+            Network::Fabric(fabric) => fabric.start(),
+            Network::Vn2vn(_) => panic!("VN2VN has no FCF"),
+        }
+        self.drive_network(now);
     }
 
-    /// The link, the FCF or the virtual link is gone: nothing can be said any more. Ends offline, with
+    /// The link, the FCF, the virtual link or the N_Port_ID is gone: nothing can be said any more. Ends offline, with
     /// [`Event::Offline`] if there was a login.
     pub fn link_lost(&mut self, now: Instant) {
-        self.fabric.link_lost();
-        self.drive_fabric(now);
+        self.network.link_lost();
+        self.drive_network(now);
         self.exchanges.reset(now);
     }
 
@@ -141,8 +180,9 @@ impl VnPort {
             entry.port.remove(GoneReason::Shutdown);
             self.drive(now, id, &mut entry.port);
         }
-        self.fabric.shutdown();
-        self.drive_fabric(now);
+        self.network.shutdown();
+        self.drive_network(now);
+        self.finish_shutdown(now);
     }
 
     /// Takes the reply to a FIP link service that [`Self::poll_transmit`] gave, with the MAC address that it grants.
@@ -150,13 +190,13 @@ impl VnPort {
         if let Some((owner, outcome)) = self.exchanges.handle_fip_frame(now, frame) {
             self.settle(now, owner, outcome, granted_mac);
         }
+        self.finish_shutdown(now);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let ports = self.ports.values().filter_map(|entry| entry.port.poll_timeout());
-        let fabric = self.fabric.poll_timeout();
-        ports.chain(fabric).chain(self.exchanges.poll_timeout()).min()
+        ports.chain(self.network.poll_timeout()).chain(self.exchanges.poll_timeout()).min()
     }
 
     /// Does what is due; harmless at other times.
@@ -164,8 +204,9 @@ impl VnPort {
         for owner in self.exchanges.handle_timeout(now) {
             self.settle(now, owner, Err(Failure::TimedOut), None);
         }
-        self.fabric.handle_timeout(now);
-        self.drive_fabric(now);
+        self.network.handle_timeout(now);
+        self.drive_network(now);
+        self.finish_shutdown(now);
         let is_due = |entry: &Entry| entry.port.poll_timeout().is_some_and(|until| until <= now);
         let due: Vec<FcId> =
             self.ports.iter().filter(|(_, entry)| is_due(entry)).map(|(&id, _)| id).collect();
@@ -186,22 +227,27 @@ impl VnPort {
 
     /// Who it is.
     pub const fn identity(&self) -> &Identity {
-        self.fabric.identity()
+        self.network.identity()
     }
 
-    /// What the fabric granted, while logged in.
+    /// What the fabric granted or FIP claimed, while logged in.
     pub const fn session(&self) -> Option<&Session> {
-        self.fabric.session()
+        self.network.session()
     }
 
-    /// How far the login to the fabric is.
+    /// How far the login to the fabric is; in VN2VN whether there is an N_Port_ID.
     pub const fn phase(&self) -> Phase {
-        self.fabric.phase()
+        self.network.phase()
     }
 
-    /// The remote ports: N_Port_ID, WWPN and how far the login to each is. At most [`MAX_REMOTE_PORTS`].
-    pub fn remote_ports(&self) -> impl Iterator<Item = (FcId, Wwn, PortPhase)> {
-        self.ports.iter().map(|(&id, entry)| (id, entry.port.port_name(), entry.port.phase()))
+    /// The remote ports. At most [`MAX_REMOTE_PORTS`].
+    pub fn remote_ports(&self) -> impl Iterator<Item = RemotePortStatus> {
+        self.ports.iter().map(|(&id, Entry { port, .. })| RemotePortStatus {
+            id,
+            port_name: port.port_name(),
+            phase: port.phase(),
+            failure: port.failure(),
+        })
     }
 
     /// The targets that commands may go to.
@@ -228,9 +274,9 @@ impl VnPort {
         granted_mac: Option<MacAddr>,
     ) {
         match owner {
-            Owner::Fabric => {
-                self.fabric.handle_outcome(now, outcome, granted_mac);
-                self.drive_fabric(now);
+            Owner::Network => {
+                self.network.handle_outcome(now, outcome, granted_mac);
+                self.drive_network(now);
             }
             Owner::Port(id) => self.with_port(now, id, |port| port.handle_outcome(now, outcome)),
         }
@@ -272,20 +318,17 @@ impl VnPort {
         let Some(id) = self.ports.iter().find(|(_, entry)| is_same(entry)).map(|(&id, _)| id) else {
             return;
         };
-        if let Some(mut entry) = self.ports.remove(&id) {
-            entry.port.remove(GoneReason::Moved);
-            self.drive(now, id, &mut entry.port);
-        }
+        self.remove_port(now, id, GoneReason::Moved);
     }
 
     /// Carries out what the fabric login orders, and does what follows from what it tells.
-    fn drive_fabric(&mut self, now: Instant) {
-        while let Some(order) = self.fabric.poll_order() {
-            if let Err(failure) = self.carry_out(now, Owner::Fabric, &order) {
-                self.fabric.handle_outcome(now, Err(failure), None);
+    fn drive_network(&mut self, now: Instant) {
+        while let Some(order) = self.network.poll_order() {
+            if let Err(failure) = self.carry_out(now, Owner::Network, &order) {
+                self.network.handle_outcome(now, Err(failure), None);
             }
         }
-        while let Some(event) = self.fabric.poll_event() {
+        while let Some(event) = self.network.poll_event() {
             match event {
                 FabricEvent::LoggedIn(session) => {
                     self.exchanges.set_r_a_tov(session.r_a_tov);
@@ -324,37 +367,39 @@ impl VnPort {
             self.events.push_back(Event::Online);
         }
         for id in changes.gone {
-            if let Some(mut entry) = self.ports.remove(&id) {
-                entry.port.remove(GoneReason::Unlisted);
-                self.drive(now, id, &mut entry.port);
-            }
+            self.remove_port(now, id, GoneReason::Unlisted);
         }
+        let Some(local) = self.network.local_port() else { return };
         for (id, port_name) in changes.added {
-            self.add_listed(now, id, port_name);
+            self.add_listed(now, local, id, port_name);
         }
         for (id, port_name) in changes.confirmed {
             if self.ports.contains_key(&id) {
                 self.with_port(now, id, RemotePort::confirm);
             } else {
                 // It was displaced, and is back.
-                self.add_listed(now, id, port_name);
+                self.add_listed(now, local, id, port_name);
             }
         }
     }
 
-    fn add_listed(&mut self, now: Instant, id: FcId, port_name: Wwn) {
+    fn remove_port(&mut self, now: Instant, id: FcId, reason: GoneReason) {
         if let Some(mut entry) = self.ports.remove(&id) {
-            if entry.port.port_name() == port_name {
-                // It logged in before the list had it.
-                entry.is_listed = true;
-                self.ports.insert(id, entry);
-                return;
-            }
-            entry.port.remove(GoneReason::Unlisted);
+            entry.port.remove(reason);
             self.drive(now, id, &mut entry.port);
         }
-        let Some(session) = self.fabric.session() else { return };
-        let local = LocalPort::new(self.fabric.identity(), session);
+    }
+
+    fn add_listed(&mut self, now: Instant, local: LocalPort, id: FcId, port_name: Wwn) {
+        match self.ports.get_mut(&id) {
+            Some(entry) if entry.port.port_name() == port_name => {
+                // It logged in before the list had it.
+                entry.is_listed = true;
+                return;
+            }
+            Some(_) => self.remove_port(now, id, GoneReason::Unlisted),
+            None => {}
+        }
         let mut port = RemotePort::new(local, id, port_name);
         self.drive(now, id, &mut port);
         self.ports.insert(id, Entry { port, is_listed: true });
@@ -362,7 +407,7 @@ impl VnPort {
 
     fn drop_ports(&mut self, now: Instant) {
         for (id, mut entry) in core::mem::take(&mut self.ports) {
-            entry.port.drop_silently(GoneReason::FabricLoggedOut);
+            entry.port.drop_silently(GoneReason::Offline);
             self.drive(now, id, &mut entry.port);
         }
         self.exchanges.end_all(now);
