@@ -1,18 +1,18 @@
 //! One interface's control plane: FIP, the VN_Port's logins, its targets and their logical units.
 //!
 //! ```text
-//!  frames from the core --+--FIP--> Enode --FCF selected, lost, ELS replies--> VnPort --targets--> Scans
-//!                         +--FCoE-------------------------------------------->   |                  |
-//!  frames to the core <-------- FIP and FCoE frames <------------------------+---+       commands <-+
+//!  frames from the core --+--FIP--> Enode --FCF or neighbours, ELSs--> VnPort --targets--> Scans
+//!                         +--FCoE------------------------------------>   |                  |
+//!  frames to the core <-------- FIP and FCoE frames <---------------+----+       commands <-+
 //! ```
 
 use crate::edge::Edge;
-use crate::inventory::{FcfView, Inventory, TargetView, VnPortView};
+use crate::fip::{self, Enode, EnodeConfig};
+use crate::inventory::Inventory;
 use crate::nexus_map::NexusMap;
 use crate::scans::Scans;
 use crate::words;
 use fc::exchange::OxIdRange;
-use fc::fip::{self, Enode, FcfStatus};
 use fc::frame::FcFrame;
 use fc::messages::{Completion, Nexus, NexusId, ToCore, ox_id};
 use fc::time::Instant;
@@ -20,24 +20,23 @@ use fc::vn_port::{self, Identity, Outgoing, Session, Target, Via, VnPort};
 use fc::wire::Wwn;
 use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
 use fc::wire::fcoe::{self, FcoeFrame};
-use fc::wire::fip::VxPort;
 use std::collections::BTreeMap;
 
 /// What an operator decides about an interface's control plane.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The ENode.
-    pub enode: fip::Config,
+    /// The ENode: it says whether there is a fabric.
+    pub enode: EnodeConfig,
     /// The VN_Port that logs in by FLOGI.
     pub identity: Identity,
 }
 
 /// A target port that was ready at least once.
-struct TargetEntry {
-    target: Target,
-    nexus: NexusId,
-    ready: bool,
-    gone: Option<String>,
+pub(crate) struct TargetEntry {
+    pub(crate) target: Target,
+    pub(crate) nexus: NexusId,
+    pub(crate) ready: bool,
+    pub(crate) gone: Option<String>,
 }
 
 /// What control dropped, beyond what its machines count.
@@ -45,7 +44,7 @@ struct TargetEntry {
 pub struct Counters {
     /// Frames from the core that are no FIP or FCoE frame.
     pub malformed: u64,
-    /// FCoE frames whose MAC addresses are not those of the login.
+    /// FCoE frames whose MAC addresses are not those of the login, or of the port that sent them.
     pub foreign: u64,
     /// Target ports beyond the most that a core has nexuses for.
     pub too_many_targets: u64,
@@ -53,18 +52,19 @@ pub struct Counters {
 
 /// The control plane of one interface.
 pub struct Control {
-    enode: Enode,
-    vn_port: VnPort,
-    /// What the fabric granted, while the MAC address is in use.
-    session: Option<Session>,
+    pub(crate) enode: Enode,
+    pub(crate) vn_port: VnPort,
+    /// What the VN_Port has, while the MAC address is in use.
+    pub(crate) session: Option<Session>,
     nexuses: NexusMap,
-    targets: BTreeMap<Wwn, TargetEntry>,
-    scans: Scans,
+    pub(crate) targets: BTreeMap<Wwn, TargetEntry>,
+    pub(crate) scans: Scans,
     counters: Counters,
     link_up_at: Option<Instant>,
-    inventory: Inventory,
+    pub(crate) inventory: Inventory,
     /// What the VN_Port's login failed with last.
-    login_failure: Option<String>,
+    pub(crate) login_failure: Option<String>,
+    /// Something came or was due: the inventory may differ from what was published.
     changed: bool,
 }
 
@@ -75,9 +75,13 @@ impl Control {
     /// If the configuration has an impossible MAC address, VLAN or payload length.
     pub fn new(config: Config) -> Self {
         let ox_ids = OxIdRange::new(ox_id::CORE_MASK, ox_id::CONTROL);
+        let vn_port = match config.enode {
+            EnodeConfig::Fabric(_) => VnPort::new(config.identity, ox_ids),
+            EnodeConfig::Vn2vn(_) => VnPort::vn2vn(config.identity, ox_ids),
+        };
         Self {
             enode: Enode::new(config.enode),
-            vn_port: VnPort::new(config.identity, ox_ids),
+            vn_port,
             session: None,
             nexuses: NexusMap::default(),
             targets: BTreeMap::new(),
@@ -103,6 +107,8 @@ impl Control {
         while let Some(completion) = edge.completion() {
             self.handle_completion(now, completion);
         }
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        self.changed |= is_due(self.enode.poll_timeout()) || is_due(self.vn_port.poll_timeout());
         self.enode.handle_timeout(now);
         self.vn_port.handle_timeout(now);
         self.settle(now, edge);
@@ -152,6 +158,7 @@ impl Control {
     }
 
     fn handle_frame(&mut self, now: Instant, bytes: &[u8]) {
+        self.changed = true;
         let Ok((ethernet, payload)) = EthernetHeader::parse(bytes) else {
             self.counters.malformed += 1;
             return;
@@ -164,16 +171,17 @@ impl Control {
     }
 
     fn handle_fcoe(&mut self, now: Instant, ethernet: &EthernetHeader, payload: &[u8]) {
-        let ours = self.session.is_some_and(|session| session.mac == ethernet.destination);
-        if !ours || self.enode.fcoe_destination() != Some(ethernet.source) {
-            self.counters.foreign += 1;
-            return;
-        }
         let frame = FcoeFrame::parse(payload)
             .and_then(|frame| Ok(FcFrame { header: *frame.header(), payload: frame.payload()?.to_vec() }));
-        match frame {
-            Ok(frame) => self.vn_port.handle_frame(now, &frame),
-            Err(_) => self.counters.malformed += 1,
+        let Ok(frame) = frame else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let ours = self.session.is_some_and(|session| session.mac == ethernet.destination);
+        if ours && self.enode.fcoe_destination(frame.header.s_id) == Some(ethernet.source) {
+            self.vn_port.handle_frame(now, &frame);
+        } else {
+            self.counters.foreign += 1;
         }
     }
 
@@ -182,17 +190,18 @@ impl Control {
         self.scans.handle_completion(now, completion);
     }
 
-    /// Passes events between the machines and frames to the core until nothing more follows.
+    /// Passes events between the machines and frames to the core until nothing more follows. A neighbour takes a PLOGI
+    /// only after the FLOGI that goes before it, so FIP's frames go out as soon as they are there.
     fn settle(&mut self, now: Instant, edge: &mut impl Edge) {
         loop {
             if let Some(event) = self.enode.poll_event() {
                 self.handle_fip_event(now, event);
             } else if let Some(event) = self.vn_port.poll_event() {
                 self.handle_vn_port_event(now, event, edge);
-            } else if let Some(outgoing) = self.vn_port.poll_transmit() {
-                self.send(outgoing, edge);
             } else if let Some(frame) = self.enode.poll_transmit() {
                 edge.send(ToCore::Transmit(frame.into()));
+            } else if let Some(outgoing) = self.vn_port.poll_transmit() {
+                self.send(outgoing, edge);
             } else {
                 return;
             }
@@ -200,23 +209,30 @@ impl Control {
     }
 
     fn handle_fip_event(&mut self, now: Instant, event: fip::Event) {
-        self.changed = true;
         match event {
-            fip::Event::VlanDiscoveryUnanswered => {
+            fip::Event::Fabric(event) => self.handle_fabric_event(now, event),
+            fip::Event::Vn2vn(event) => self.handle_vn2vn_event(now, event),
+        }
+    }
+
+    fn handle_fabric_event(&mut self, now: Instant, event: fc::fip::Event) {
+        use fc::fip::Event;
+        match event {
+            Event::VlanDiscoveryUnanswered => {
                 tracing::info!("no FCF answered VLAN requests; trying frames without a tag");
             }
-            fip::Event::VlanChosen { vlan } => {
+            Event::VlanChosen { vlan } => {
                 tracing::info!(vlan = vlan.map(|tag| tag.id()), "looking for FCFs");
             }
-            fip::Event::FcfSelected(fcf) => {
+            Event::FcfSelected(fcf) => {
                 tracing::info!(mac = %fcf.mac, switch = %fcf.switch_name, "FCF selected");
                 self.vn_port.start(now);
             }
-            fip::Event::FcfLost { fcf, reason } => {
+            Event::FcfLost { fcf, reason } => {
                 tracing::warn!(mac = %fcf, reason = words::lost(reason), "FCF lost");
                 self.vn_port.link_lost(now);
             }
-            fip::Event::VnPortsCleared(ports) => {
+            Event::VnPortsCleared(ports) => {
                 let session = self.session;
                 if ports.iter().any(|port| session.is_some_and(|session| session.mac == port.mac)) {
                     tracing::warn!("the FCF cleared the virtual link; logging in again");
@@ -224,24 +240,50 @@ impl Control {
                     self.vn_port.start(now);
                 }
             }
-            fip::Event::ElsReply(reply) => {
+            Event::ElsReply(reply) => {
                 let frame = FcFrame { header: reply.header, payload: reply.payload };
                 self.vn_port.handle_fip_reply(now, &frame, reply.granted_mac);
             }
         }
     }
 
+    fn handle_vn2vn_event(&mut self, now: Instant, event: fc::vn2vn::Event) {
+        use fc::vn2vn::Event;
+        match event {
+            Event::VlanDiscoveryUnanswered => {
+                tracing::info!("no neighbour answered VLAN requests; frames go without a tag");
+            }
+            Event::VlanChosen { vlan } => {
+                tracing::info!(vlan = vlan.map(|tag| tag.id()), "looking for an N_Port_ID");
+            }
+            Event::Claimed(port) => self.vn_port.id_claimed(now, &port),
+            Event::Released { port, reason } => {
+                let reason = words::released(reason);
+                tracing::warn!(fc_id = %port.fc_id, reason, "N_Port_ID given up");
+                self.vn_port.link_lost(now);
+            }
+            Event::NeighbourUp(neighbour) => {
+                tracing::info!(port = %neighbour.port.port_name, fc_id = %neighbour.port.fc_id, "neighbour there");
+                self.vn_port.neighbour_up(now, &neighbour);
+            }
+            Event::NeighbourGone { id, port_name, reason } => {
+                tracing::warn!(port = %port_name, fc_id = %id, reason = words::neighbour_lost(reason), "neighbour gone");
+                self.vn_port.neighbour_gone(now, id);
+            }
+            Event::ElsRequest { from, kind, frame } => {
+                self.vn_port.handle_fip_request(now, &from, kind, &frame);
+            }
+            Event::ElsReply(frame) => self.vn_port.handle_fip_reply(now, &frame, None),
+        }
+    }
+
     fn handle_vn_port_event(&mut self, now: Instant, event: vn_port::Event, edge: &mut impl Edge) {
-        self.changed = true;
         match event {
             vn_port::Event::LoggedIn(session) => self.log_in(now, session, edge),
             vn_port::Event::LoginFailed(failure) => {
                 tracing::warn!(%failure, "the login to the fabric failed; it will be tried again");
                 self.login_failure = Some(failure.to_string());
-                // Where there is another FCF it may do better; else the VN_Port's own back-off is what remains.
-                if self.enode.fcfs().iter().any(|status| !status.selected && status.refusal.is_none()) {
-                    self.enode.login_failed(now);
-                }
+                self.enode.login_failed(now);
             }
             vn_port::Event::Online => {
                 self.inventory.login_time =
@@ -264,7 +306,7 @@ impl Control {
                 }
             }
             vn_port::Event::Offline(reason) => {
-                tracing::info!(reason = words::logout(reason), "logged out of the fabric");
+                tracing::info!(reason = words::logout(reason), "offline");
                 if let Some(session) = self.session.take() {
                     self.enode.remove_vn_port(session.mac);
                     edge.remove_mac(session.mac);
@@ -273,22 +315,18 @@ impl Control {
         }
     }
 
-    /// The fabric granted an N_Port_ID and a MAC address: both are used from the next frame on.
+    /// The VN_Port has an N_Port_ID and a MAC address: both are used from the next frame on.
     fn log_in(&mut self, now: Instant, session: Session, edge: &mut impl Edge) {
-        tracing::info!(fc_id = %session.fc_id, mac = %session.mac, "logged in to the fabric");
+        tracing::info!(fc_id = %session.fc_id, mac = %session.mac, "online");
         self.login_failure = None;
         edge.add_mac(session.mac);
         self.session = Some(session);
-        let port =
-            VxPort { mac: session.mac, fc_id: session.fc_id, port_name: self.vn_port.identity().port_name };
-        if let Err(error) = self.enode.add_vn_port(now, port) {
-            tracing::warn!(%error, "the virtual link will not be kept alive");
-        }
+        self.enode.add_vn_port(now, &session, self.vn_port.identity().port_name);
     }
 
     /// Publishes a target's nexus and looks for its logical units.
     fn add_target(&mut self, now: Instant, target: Target, edge: &mut impl Edge) {
-        let (Some(session), Some(destination)) = (self.session, self.enode.fcoe_destination()) else {
+        let Some((session, destination)) = self.session.zip(self.enode.fcoe_destination(target.id)) else {
             return;
         };
         let Some(nexus) = self.nexuses.id(target.port_name) else {
@@ -315,12 +353,11 @@ impl Control {
     fn send(&mut self, outgoing: Outgoing, edge: &mut impl Edge) {
         let Outgoing { via, frame } = outgoing;
         match via {
-            // Without an FCF it is lost, as on a bad wire: its exchange times out.
-            Via::Fip { kind, mac } => drop(self.enode.send_els(kind, frame.header, &frame.payload, mac)),
+            // If it is lost, its exchange times out.
+            Via::Fip { kind, mac } => self.enode.send_els(kind, frame.header, &frame.payload, mac),
             Via::Fcoe => {
-                let (Some(session), Some(destination)) = (self.session, self.enode.fcoe_destination()) else {
-                    return;
-                };
+                let destination = self.enode.fcoe_destination(frame.header.d_id);
+                let Some((session, destination)) = self.session.zip(destination) else { return };
                 let ethernet = EthernetHeader {
                     destination,
                     source: session.mac,
@@ -334,53 +371,5 @@ impl Control {
                 edge.send(ToCore::Transmit(bytes.into()));
             }
         }
-    }
-
-    fn take_inventory(&self) -> Inventory {
-        let identity = self.vn_port.identity();
-        let vn_port = VnPortView {
-            port_name: identity.port_name,
-            node_name: identity.node_name,
-            fc_id: self.session.map(|session| session.fc_id),
-            mac: self.session.map(|session| session.mac),
-            online: self.vn_port.phase() == vn_port::Phase::Online,
-            state: match &self.login_failure {
-                Some(failure) => format!("{}: {failure}", words::phase(self.vn_port.phase())),
-                None => words::phase(self.vn_port.phase()).to_owned(),
-            },
-        };
-        let target = |entry: &TargetEntry| TargetView {
-            port_name: entry.target.port_name,
-            node_name: entry.target.node_name,
-            fc_id: entry.target.id,
-            nexus: entry.nexus,
-            ready: entry.ready,
-            gone: entry.gone.clone(),
-            max_payload_len: entry.target.max_payload_len,
-            scanned: self.scans.is_done(entry.target.port_name),
-            luns: self.scans.luns(entry.target.port_name),
-        };
-        Inventory {
-            link_up: self.enode.phase() != fip::Phase::LinkDown,
-            vlan: self.enode.vlan().map(|tag| tag.id()),
-            fcfs: self.enode.fcfs().into_iter().map(fcf_view).collect(),
-            vn_ports: vec![vn_port],
-            targets: self.targets.values().map(target).collect(),
-            login_time: self.inventory.login_time,
-        }
-    }
-}
-
-fn fcf_view(status: FcfStatus) -> FcfView {
-    let fcf = status.fcf;
-    FcfView {
-        mac: fcf.mac,
-        switch_name: fcf.switch_name,
-        fabric_name: fcf.fabric.name,
-        fc_map: fcf.fabric.fc_map.to_string(),
-        priority: fcf.priority,
-        keep_alive_period: fc::time::Duration::from_millis(fcf.fka.period_ms.into()),
-        selected: status.selected,
-        refusal: status.refusal.map(|refusal| refusal.to_string()),
     }
 }

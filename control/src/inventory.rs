@@ -2,6 +2,7 @@
 
 use fc::messages::NexusId;
 use fc::time::Duration;
+use fc::vn_port::Topology;
 use fc::wire::fcp::Lun;
 use fc::wire::{FcId, MacAddr, Wwn};
 use thiserror::Error;
@@ -9,17 +10,21 @@ use thiserror::Error;
 /// Everything that one interface sees.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Inventory {
+    /// Whether there is a fabric.
+    pub topology: Topology,
     /// The interface has a link.
     pub link_up: bool,
     /// The VLAN of FIP and FCoE; `None` for frames without a tag.
     pub vlan: Option<u16>,
-    /// The FCFs heard.
+    /// The FCFs heard, in a fabric.
     pub fcfs: Vec<FcfView>,
+    /// The neighbours heard, in VN2VN.
+    pub neighbours: Vec<NeighbourView>,
     /// Our VN_Ports.
     pub vn_ports: Vec<VnPortView>,
     /// The target ports.
     pub targets: Vec<TargetView>,
-    /// From the link coming up to the first VN_Port being logged in and registered.
+    /// From the link coming up to the first VN_Port being logged in and registered, or having an N_Port_ID in VN2VN.
     pub login_time: Option<Duration>,
 }
 
@@ -49,6 +54,22 @@ pub enum Obstacle {
     /// The name server shows no target that accepts a login.
     #[error("the fabric shows no target that can be logged in to: check its zoning")]
     NoTarget,
+    /// There is no N_Port_ID yet.
+    #[error("no N_Port_ID is ours yet, though the link is up: try again, or look at the log by -v")]
+    NoPortId,
+    /// No VN2VN neighbour was heard.
+    #[error("no VN2VN neighbour was heard: is the SAN in VN2VN mode, on this Ethernet and the same VLAN?")]
+    NoNeighbour,
+    /// Neighbours were heard, and none is a target that is logged in to.
+    #[error("no neighbour is a target that we are logged in to; of {port_name} at {mac}: {state}")]
+    NoTargetNeighbour {
+        /// The first of them: its WWPN.
+        port_name: Wwn,
+        /// Its ENode MAC.
+        mac: MacAddr,
+        /// Why not.
+        state: String,
+    },
     /// No logical unit can be used.
     #[error("the targets show no logical unit that can be used: check their LUN masking")]
     NoUnit,
@@ -70,16 +91,38 @@ impl Inventory {
         if !self.link_up {
             return Some(Obstacle::NoLink);
         }
+        Some(match self.topology {
+            Topology::Fabric => self.fabric_obstacle(),
+            Topology::Vn2vn => self.vn2vn_obstacle(),
+        })
+    }
+
+    fn fabric_obstacle(&self) -> Obstacle {
         let refused =
             |fcf: &FcfView| fcf.refusal.clone().map(|reason| Obstacle::FcfRefused { mac: fcf.mac, reason });
         if !self.fcfs.iter().any(|fcf| fcf.selected) {
-            return Some(self.fcfs.iter().find_map(refused).unwrap_or(Obstacle::NoFcf));
+            return self.fcfs.iter().find_map(refused).unwrap_or(Obstacle::NoFcf);
         }
         match self.vn_ports.iter().find(|port| !port.online) {
-            Some(port) => Some(Obstacle::NotOnline { state: port.state.clone() }),
-            None if self.targets.iter().any(|target| target.ready) => Some(Obstacle::NoUnit),
-            None => Some(Obstacle::NoTarget),
+            Some(port) => Obstacle::NotOnline { state: port.state.clone() },
+            None if self.has_target() => Obstacle::NoUnit,
+            None => Obstacle::NoTarget,
         }
+    }
+
+    fn vn2vn_obstacle(&self) -> Obstacle {
+        match self.neighbours.first() {
+            _ if self.has_target() => Obstacle::NoUnit,
+            _ if self.vn_ports.iter().any(|port| !port.online) => Obstacle::NoPortId,
+            None => Obstacle::NoNeighbour,
+            Some(NeighbourView { port_name, mac, state, .. }) => {
+                Obstacle::NoTargetNeighbour { port_name: *port_name, mac: *mac, state: state.clone() }
+            }
+        }
+    }
+
+    fn has_target(&self) -> bool {
+        self.targets.iter().any(|target| target.ready)
     }
 }
 
@@ -104,6 +147,23 @@ pub struct FcfView {
     pub refusal: Option<String>,
 }
 
+/// A VN2VN neighbour.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NeighbourView {
+    /// Where FIP frames go.
+    pub mac: MacAddr,
+    /// Its WWPN.
+    pub port_name: Wwn,
+    /// Its WWNN.
+    pub node_name: Wwn,
+    /// Its N_Port_ID.
+    pub fc_id: FcId,
+    /// The largest L2 payload that it takes, once it has told.
+    pub max_fcoe_size: Option<u16>,
+    /// How far the login with it has come, or what keeps it.
+    pub state: String,
+}
+
 /// One of our VN_Ports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VnPortView {
@@ -111,9 +171,9 @@ pub struct VnPortView {
     pub port_name: Wwn,
     /// Its node's WWNN.
     pub node_name: Wwn,
-    /// Its N_Port_ID, once the fabric granted one.
+    /// Its N_Port_ID, once there is one.
     pub fc_id: Option<FcId>,
-    /// Its MAC address, once the fabric granted one.
+    /// Its MAC address, once there is one.
     pub mac: Option<MacAddr>,
     /// Whether it is logged in and registered.
     pub online: bool,
@@ -199,5 +259,32 @@ mod tests {
             luns: vec![LunView { lun: Lun::default(), unit: Err("no device is behind it".into()) }],
         });
         assert_eq!(seen.obstacle(), Some(Obstacle::NoUnit));
+    }
+
+    #[test]
+    fn the_first_obstacle_in_vn2vn_is_told() {
+        let mut seen = Inventory { topology: Topology::Vn2vn, link_up: true, ..Inventory::default() };
+        seen.vn_ports.push(VnPortView {
+            port_name: Wwn::from_u64(3),
+            node_name: Wwn::from_u64(4),
+            fc_id: None,
+            mac: None,
+            online: false,
+            state: "offline".into(),
+        });
+        assert_eq!(seen.obstacle(), Some(Obstacle::NoPortId));
+        seen.vn_ports[0].online = true;
+        assert_eq!(seen.obstacle(), Some(Obstacle::NoNeighbour));
+        let (mac, port_name, state) =
+            (MacAddr([2, 0, 0, 0, 0, 1]), Wwn::from_u64(5), "FLOGI sent".to_owned());
+        seen.neighbours.push(NeighbourView {
+            mac,
+            port_name,
+            node_name: Wwn::from_u64(6),
+            fc_id: FcId([0, 0, 1]),
+            max_fcoe_size: Some(2158),
+            state: state.clone(),
+        });
+        assert_eq!(seen.obstacle(), Some(Obstacle::NoTargetNeighbour { port_name, mac, state }));
     }
 }

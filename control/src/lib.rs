@@ -5,12 +5,15 @@
 
 mod control;
 mod edge;
+mod fip;
 mod inventory;
 pub mod link;
 mod nexus_map;
 mod scans;
+mod view;
 mod words;
 
 pub use control::{Config, Control};
 pub use edge::{Edge, run};
-pub use inventory::{FcfView, Inventory, LunView, Obstacle, TargetView, VnPortView};
+pub use fip::EnodeConfig;
+pub use inventory::{FcfView, Inventory, LunView, NeighbourView, Obstacle, TargetView, VnPortView};

@@ -3,6 +3,7 @@
 use datapath::core::thread::PollMode;
 use datapath::port::nic::NicKind;
 use fc::fip::{Preferred, VlanChoice};
+use fc::vn_port::Topology;
 use fc::wire::Wwn;
 use std::path::PathBuf;
 
@@ -19,9 +20,11 @@ pub struct Config {
     pub cpu: Option<usize>,
     /// How the poll core waits.
     pub poll_mode: PollMode,
+    /// What is at the other end: a fabric, or VN2VN ports.
+    pub topology: Topology,
     /// Which VLAN to use.
     pub vlan: VlanChoice,
-    /// The FCF that goes before all others.
+    /// The FCF that goes before all others, in a fabric.
     pub preferred_fcf: Option<Preferred>,
     /// The VN_Port's WWPN; none makes it `20:00:` and the interface's MAC address.
     pub port_name: Option<Wwn>,
@@ -32,7 +35,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual choice for an interface: AF_XDP, an adaptive core, VLAN discovery, names by its MAC address.
+    /// The usual choice for an interface: AF_XDP, an adaptive core, a fabric, VLAN discovery, names by its MAC address.
     pub fn new(interface: impl Into<String>) -> Self {
         Self {
             interface: interface.into(),
@@ -40,6 +43,7 @@ impl Config {
             kind: NicKind::default(),
             cpu: None,
             poll_mode: PollMode::default(),
+            topology: Topology::default(),
             vlan: VlanChoice::Discover,
             preferred_fcf: None,
             port_name: None,

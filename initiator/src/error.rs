@@ -1,6 +1,5 @@
 //! What can go wrong, for people and for programs.
 
-use crate::MIN_MTU;
 use control::link::LinkError;
 use datapath::port::nic::NicError;
 use fc::messages::TransportError;
@@ -15,9 +14,9 @@ pub enum StartError {
     /// The interface can't be looked up.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// A full FCoE frame doesn't fit the interface.
+    /// Not even FCoE frames of the shortest payload fit the interface.
     #[error(
-        "interface {interface} has an MTU of {mtu}; FCoE needs {MIN_MTU}: `ip link set {interface} mtu 2500`, and as much on the way to the SAN"
+        "interface {interface} has an MTU of {mtu}, too small for FCoE: `ip link set {interface} mtu 2500`, and as much on the way to the SAN"
     )]
     MtuTooSmall {
         /// The interface.

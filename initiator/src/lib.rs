@@ -46,11 +46,12 @@ mod requests;
 mod start;
 
 pub use config::Config;
-pub use control::{FcfView, Inventory, LunView, Obstacle, TargetView, VnPortView};
+pub use control::{FcfView, Inventory, LunView, NeighbourView, Obstacle, TargetView, VnPortView};
 pub use datapath::core::{CoreReport, Counters, DropReason, Task, TaskState};
 pub use disk::{Disk, DiskInfo};
 pub use error::{DiskError, StartError};
 pub use fc::fip::{Preferred, VlanChoice};
+pub use fc::vn_port::Topology;
 pub use queue::DiskQueue;
 pub use requests::{Done, Refused, Request, Requests};
 
@@ -62,9 +63,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-/// The least MTU that a full FCoE frame needs (FC-BB-5, 7.8).
-pub const MIN_MTU: u32 = fc::wire::fcoe::MAX_LEN as u32;
 
 /// A running initiator. Dropping it is the same as [`Self::stop`].
 pub struct Initiator {

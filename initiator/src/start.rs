@@ -1,21 +1,20 @@
 //! Opens an interface and starts the threads over it.
 
+use crate::Initiator;
 use crate::config::Config;
 use crate::edge::ThreadEdge;
 use crate::error::StartError;
 use crate::published::Published;
-use crate::{Initiator, MIN_MTU};
-use control::Control;
 use control::link::{LinkState, LinkWatch};
+use control::{Control, EnodeConfig};
 use datapath::core::thread::{CoreThread, ThreadConfig};
 use datapath::core::{Core, CoreConfig};
 use datapath::port::Waker;
 use datapath::port::nic::{Nic, NicPort};
 use fc::time::Instant;
-use fc::vn_port::{Identity, LoginKind};
-use fc::wire::fip::MAX_FCOE_SIZE;
+use fc::vn_port::{Identity, LoginKind, Topology};
 use fc::wire::header::MAX_PAYLOAD_LEN;
-use fc::wire::{MacAddr, Wwn};
+use fc::wire::{MacAddr, Wwn, fcoe};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -27,10 +26,14 @@ const SCAN_DEPTH: usize = 64;
 
 pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
     let link = LinkWatch::open(&config.interface)?;
-    check(config, link.state())?;
+    let control_config = control_config(config, link.state())?;
     let waker = || Waker::new().map(Arc::new).map_err(StartError::System);
     let (core_waker, control_waker) = (waker()?, waker()?);
-    let groups = [MacAddr::ALL_ENODE, MacAddr::ALL_FCOE];
+    let group = match config.topology {
+        Topology::Fabric => MacAddr::ALL_ENODE,
+        Topology::Vn2vn => MacAddr::ALL_VN2VN_ENODE,
+    };
+    let groups = [group, MacAddr::ALL_FCOE];
     let (nic, port) = Nic::open(&config.interface, config.queue, config.kind, &groups)?;
     nic.macs().add(link.state().mac)?;
     let port = match &config.capture {
@@ -44,7 +47,7 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         Core::new(port, &CoreConfig { number: 0 }, Arc::clone(&core_waker), Arc::clone(&control_waker));
     let consumer = core.attach_consumer(SCAN_DEPTH, Arc::clone(&control_waker));
     let core_link = core.control_link();
-    let control = Control::new(control_config(config, link.state()));
+    let control = Control::new(control_config);
     let thread_config = ThreadConfig { cpu: config.cpu, poll_mode: config.poll_mode };
     let core = CoreThread::spawn(core, core_waker, thread_config).map_err(StartError::System)?;
 
@@ -72,25 +75,27 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
     Ok(Initiator { inventory, control_waker, stop_control, control: Some(control), core: Some(core) })
 }
 
-fn check(config: &Config, link: &LinkState) -> Result<(), StartError> {
-    let interface = || config.interface.clone();
-    if link.mtu < MIN_MTU {
-        return Err(StartError::MtuTooSmall { interface: interface(), mtu: link.mtu });
-    }
+fn control_config(config: &Config, link: &LinkState) -> Result<control::Config, StartError> {
     if !link.mac.is_unicast() {
-        return Err(StartError::NoMac { interface: interface() });
+        return Err(StartError::NoMac { interface: config.interface.clone() });
     }
-    Ok(())
-}
-
-fn control_config(config: &Config, link: &LinkState) -> control::Config {
+    let max_payload_len = max_payload_len(config, link)?;
+    // A frame of that payload, and not the MTU: a remainder of less than a word carries nothing.
+    let max_fcoe_size = max_payload_len + fcoe::MIN_LEN as u16;
     let port_name = config.port_name.unwrap_or(Wwn::from_mac(0x2000, link.mac));
     let node_name = config.node_name.unwrap_or(Wwn::from_mac(0x1000, link.mac));
-    let enode = fc::fip::Config {
-        max_fcoe_size: MAX_FCOE_SIZE,
-        vlan: config.vlan,
-        preferred: config.preferred_fcf,
-        ..fc::fip::Config::new(link.mac, node_name)
+    let enode = match config.topology {
+        Topology::Fabric => EnodeConfig::Fabric(fc::fip::Config {
+            max_fcoe_size,
+            vlan: config.vlan,
+            preferred: config.preferred_fcf,
+            ..fc::fip::Config::new(link.mac, node_name)
+        }),
+        Topology::Vn2vn => EnodeConfig::Vn2vn(fc::vn2vn::Config {
+            max_fcoe_size,
+            vlan: config.vlan,
+            ..fc::vn2vn::Config::new(link.mac, node_name, port_name)
+        }),
     };
     let version = env!("CARGO_PKG_VERSION");
     let identity = Identity {
@@ -98,8 +103,25 @@ fn control_config(config: &Config, link: &LinkState) -> control::Config {
         node_name,
         symbolic_port_name: format!("xfcoe {version} over {}", config.interface).into_bytes(),
         symbolic_node_name: format!("xfcoe {version}").into_bytes(),
-        max_payload_len: MAX_PAYLOAD_LEN as u16,
+        max_payload_len,
         login: LoginKind::Flogi,
     };
-    control::Config { enode, identity }
+    Ok(control::Config { enode, identity })
+}
+
+/// The most payload bytes in a frame that the interface takes.
+fn max_payload_len(config: &Config, link: &LinkState) -> Result<u16, StartError> {
+    let Config { interface, .. } = config;
+    let too_small = || StartError::MtuTooSmall { interface: interface.clone(), mtu: link.mtu };
+    let max_payload_len = fcoe::max_payload_len(link.mtu).ok_or_else(too_small)?;
+    if usize::from(max_payload_len) < MAX_PAYLOAD_LEN {
+        tracing::warn!(
+            interface,
+            mtu = link.mtu,
+            max_payload_len,
+            "a full FCoE frame needs an MTU of {}; smaller frames work, more slowly",
+            fcoe::MAX_LEN
+        );
+    }
+    Ok(max_payload_len)
 }

@@ -1,6 +1,6 @@
 //! A whole initiator against the SAN in a box, over a link in memory, in one thread and with a clock of its own.
 
-use control::{Config, Control, Edge, Inventory};
+use control::{Config, Control, Edge, EnodeConfig, Inventory};
 use datapath::consumer::Consumer;
 use datapath::core::{ControlLink, Core, CoreConfig};
 use datapath::port::memory::{self, MemoryConfig, MemoryPort};
@@ -85,7 +85,8 @@ impl World {
             max_payload_len: 2112,
             login: LoginKind::Flogi,
         };
-        let control = Control::new(Config { enode: fc::fip::Config::new(MAC, node_name), identity });
+        let enode = EnodeConfig::Fabric(fc::fip::Config::new(MAC, node_name));
+        let control = Control::new(Config { enode, identity });
         let inventory = Inventory::default();
         let edge = SimEdge {
             core: core.control_link(),

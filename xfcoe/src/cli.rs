@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::config::Mode;
 use crate::preflight::PortKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use fc::wire::Wwn;
@@ -112,7 +113,7 @@ pub struct Transfer {
     pub timeout: u32,
 }
 
-/// Where to work: a configuration file, or an interface with every default.
+/// Where to work: a configuration file, or an interface with every other default.
 #[derive(Debug, Args)]
 pub struct Place {
     /// Configuration file
@@ -124,6 +125,9 @@ pub struct Place {
     /// How the interface is opened
     #[arg(long, value_enum, default_value_t, conflicts_with = "config")]
     pub port: PortKind,
+    /// What is at the other end of the cable
+    #[arg(long, value_enum, default_value_t, conflicts_with = "config")]
+    pub mode: Mode,
 }
 
 /// How the operator names a LUN.

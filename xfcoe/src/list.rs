@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::interrupt::Interrupt;
 use crate::program;
 use crate::session::Session;
-use initiator::{FcfView, Inventory, LunView, TargetView, VnPortView};
+use initiator::{FcfView, Inventory, LunView, NeighbourView, TargetView, Topology, VnPortView};
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -27,10 +27,13 @@ pub(crate) struct Listing {
 struct Port {
     name: String,
     interface: String,
+    /// As the configuration file has it.
+    mode: &'static str,
     link_up: bool,
     vlan: Option<u16>,
     login_ms: Option<u64>,
     fcfs: Vec<Fcf>,
+    neighbours: Vec<Neighbour>,
     vn_ports: Vec<VnPort>,
     targets: Vec<Target>,
 }
@@ -46,6 +49,17 @@ struct Fcf {
     selected: bool,
     /// Why it can't be used.
     refusal: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct Neighbour {
+    mac: String,
+    wwpn: String,
+    wwnn: String,
+    fc_id: String,
+    /// The longest frame that it takes, once it has told.
+    max_fcoe_bytes: Option<u16>,
+    state: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -97,10 +111,15 @@ impl Port {
         Self {
             name: name.into(),
             interface: interface.into(),
+            mode: match seen.topology {
+                Topology::Fabric => "fabric",
+                Topology::Vn2vn => "vn2vn",
+            },
             link_up: seen.link_up,
             vlan: seen.vlan,
             login_ms: seen.login_time.map(millis),
             fcfs: seen.fcfs.iter().map(Fcf::from).collect(),
+            neighbours: seen.neighbours.iter().map(Neighbour::from).collect(),
             vn_ports: seen.vn_ports.iter().map(VnPort::from).collect(),
             targets: seen.targets.iter().map(Target::from).collect(),
         }
@@ -118,6 +137,19 @@ impl From<&FcfView> for Fcf {
             keep_alive_ms: millis(fcf.keep_alive_period),
             selected: fcf.selected,
             refusal: fcf.refusal.clone(),
+        }
+    }
+}
+
+impl From<&NeighbourView> for Neighbour {
+    fn from(neighbour: &NeighbourView) -> Self {
+        Self {
+            mac: neighbour.mac.to_string(),
+            wwpn: neighbour.port_name.to_string(),
+            wwnn: neighbour.node_name.to_string(),
+            fc_id: neighbour.fc_id.to_string(),
+            max_fcoe_bytes: neighbour.max_fcoe_size,
+            state: neighbour.state.clone(),
         }
     }
 }
@@ -174,8 +206,9 @@ impl fmt::Display for Port {
         let link = if self.link_up { "link up" } else { "no link" };
         let vlan = self.vlan.map_or("no VLAN tag".into(), |vlan| format!("VLAN {vlan}"));
         let login = self.login_ms.map_or("not logged in".into(), |ms| format!("logged in after {ms} ms"));
-        writeln!(f, "{} on {}: {link}, {vlan}, {login}", self.name, self.interface)?;
+        writeln!(f, "{} on {}: {}, {link}, {vlan}, {login}", self.name, self.interface, self.mode)?;
         self.fcfs.iter().try_for_each(|fcf| fcf.fmt(f))?;
+        self.neighbours.iter().try_for_each(|neighbour| neighbour.fmt(f))?;
         self.vn_ports.iter().try_for_each(|vn_port| vn_port.fmt(f))?;
         self.targets.iter().try_for_each(|target| target.fmt(f))
     }
@@ -190,6 +223,13 @@ impl fmt::Display for Fcf {
             None if self.selected => writeln!(f, ", in use"),
             None => writeln!(f, ", usable"),
         }
+    }
+}
+
+impl fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mac, wwpn, fc_id, state, .. } = self;
+        writeln!(f, "  neighbour {mac}, port {wwpn}, N_Port_ID {fc_id}: {state}")
     }
 }
 

@@ -3,12 +3,13 @@
 
 use crate::link::{self, Link, LinkError};
 use datapath::port::nic::NicKind;
+use fc::wire::fcoe;
 use std::fmt;
 use std::io;
 use thiserror::Error;
 
 /// The MTU that a full FCoE frame needs: FCoE header 14, FC frame 2136, CRC and EOF 8 (FC-BB-5, 7.8).
-pub const MIN_MTU: u32 = 2158;
+pub const FULL_MTU: u32 = 2158;
 
 /// How a port reaches its NIC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, clap::ValueEnum)]
@@ -74,10 +75,10 @@ pub enum Refusal {
         /// The interface.
         name: String,
     },
-    /// A full FCoE frame does not fit.
+    /// Not even FCoE frames of the shortest payload fit.
     #[error(
-        "interface `{name}` has an MTU of {mtu}, and a full FCoE frame needs {MIN_MTU}; raise it by `ip link set \
-         {name} mtu 2500`, and on the switch too"
+        "interface `{name}` has an MTU of {mtu}, too small for FCoE, of which a full frame needs {FULL_MTU}; raise it by \
+         `ip link set {name} mtu 2500`, and on the switch too"
     )]
     SmallMtu {
         /// The interface.
@@ -136,7 +137,7 @@ fn judge<'a>(links: &'a [Link], name: &str, kind: PortKind) -> Result<&'a Link, 
     if !link.up {
         return Err(Refusal::Down { name: name.into() });
     }
-    if link.mtu < MIN_MTU {
+    if fcoe::max_payload_len(link.mtu).is_none() {
         return Err(Refusal::SmallMtu { name: name.into(), mtu: link.mtu });
     }
     match (kind, link.xdp_program) {
@@ -213,10 +214,10 @@ mod tests {
     fn refusal(name: &str, kind: PortKind) -> String {
         let links = [
             link("lo", 65536, true, None),
-            link("eth0", 1500, true, None),
+            link("eth0", 301, true, None),
             link("eth1", 2500, false, None),
             link("eth2", 2158, true, Some(7)),
-            link("eth3", 2158, true, None),
+            link("eth3", 302, true, None),
         ];
         judge(&links, name, kind)
             .map_or_else(|refusal| refusal.to_string(), |link| format!("ok {}", link.name))
@@ -228,8 +229,8 @@ mod tests {
             ("eth9", "there is no interface `eth9` here; there are: lo, eth0, eth1, eth2, eth3"),
             (
                 "eth0",
-                "interface `eth0` has an MTU of 1500, and a full FCoE frame needs 2158; raise it by `ip link set \
-                 eth0 mtu 2500`, and on the switch too",
+                "interface `eth0` has an MTU of 301, too small for FCoE, of which a full frame needs 2158; raise it by \
+                 `ip link set eth0 mtu 2500`, and on the switch too",
             ),
             ("eth1", "interface `eth1` is down; set it up by `ip link set eth1 up`"),
             (

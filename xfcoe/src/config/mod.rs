@@ -72,13 +72,13 @@ impl Config {
         load(path, Self::check)
     }
 
-    /// The configuration that consists of one port on `interface` with every default.
-    pub fn of_interface(interface: &str, kind: PortKind) -> Self {
+    /// The configuration that consists of one port on `interface` with every other default.
+    pub fn of_interface(interface: &str, kind: PortKind, mode: Mode) -> Self {
         let port = PortConfig {
             interface: Spanned::new(0..0, interface.into()),
             queue: 0,
             kind,
-            mode: Mode::default(),
+            mode,
             vlan: default_vlan(),
             wwpn: None,
             wwnn: None,
@@ -96,7 +96,7 @@ impl Config {
     pub fn of_place(place: &Place) -> Result<Self, ConfigError> {
         match (&place.config, &place.interface) {
             (Some(path), _) => Self::load(path),
-            (None, Some(interface)) => Ok(Self::of_interface(interface, place.port)),
+            (None, Some(interface)) => Ok(Self::of_interface(interface, place.port, place.mode)),
             (None, None) => unreachable!("the command line asks for one of them"),
         }
     }
@@ -121,6 +121,14 @@ impl Config {
                     ),
                 ));
             }
+            if port.mode == Mode::Vn2vn && port.preferred_fcf.is_some() {
+                return Err((
+                    at,
+                    format!(
+                        "[port.{name}] has a preferred_fcf, but mode \"vn2vn\" has no FCF: leave one of them out"
+                    ),
+                ));
+            }
             if let Some(other) = seen.insert((interface, port.queue), name) {
                 let queue = port.queue;
                 return Err((
@@ -138,15 +146,12 @@ impl Config {
 impl PortConfig {
     /// The same for the initiator.
     pub fn to_initiator(&self) -> initiator::Config {
-        // A match, so that another mode can't be forgotten here.
-        match self.mode {
-            Mode::Fabric => {}
-        }
         initiator::Config {
             queue: self.queue.into(),
             kind: self.kind.into(),
             cpu: self.core.map(usize::from),
             poll_mode: self.poll.into(),
+            topology: self.mode.into(),
             vlan: self.vlan,
             preferred_fcf: self.preferred_fcf,
             port_name: self.wwpn,
@@ -195,7 +200,8 @@ mod tests {
              wwpn = \"20:00:02:fc:f0:00:02:01\"\nwwnn = \"0x100002fcf0000201\"\n\
              preferred_fcf = \"10:00:02:fc:f0:00:00:01\"\npoll = \"busy\"\ncore = 1\n\
              [port.b]\ninterface = \"eth0\"\nvlan = \"none\"\n\
-             preferred_fcf = \"02:fc:f0:00:00:01\"\n",
+             preferred_fcf = \"02:fc:f0:00:00:01\"\n\
+             [port.c]\ninterface = \"eth1\"\nmode = \"vn2vn\"\n",
         )
         .unwrap();
         let port = &config.port["a"];
@@ -207,6 +213,7 @@ mod tests {
         assert_eq!(config.port["b"].vlan, VlanChoice::Untagged);
         let fcf = MacAddr([0x02, 0xfc, 0xf0, 0, 0, 0x01]);
         assert_eq!(config.port["b"].preferred_fcf, Some(Preferred::Mac(fcf)));
+        assert_eq!((config.port["b"].mode, config.port["c"].mode), (Mode::Fabric, Mode::Vn2vn));
     }
 
     #[test]
@@ -229,8 +236,12 @@ mod tests {
                 "run.toml:3: unknown value `buzy`, did you mean `busy`? Values here: adaptive, busy".into(),
             ),
             (
-                "[port.a]\ninterface = \"eth0\"\nmode = \"vn2vn\"",
-                "run.toml:3: unknown value `vn2vn`. Values here: fabric".into(),
+                "[port.a]\ninterface = \"eth0\"\nmode = \"vn2n\"",
+                "run.toml:3: unknown value `vn2n`, did you mean `vn2vn`? Values here: fabric, vn2vn".into(),
+            ),
+            (
+                "[port.a]\ninterface = \"eth0\"\nmode = \"vn2vn\"\npreferred_fcf = \"02:fc:f0:00:00:01\"",
+                "run.toml:2: [port.a] has a preferred_fcf, but mode \"vn2vn\" has no FCF: leave one of them out".into(),
             ),
             (
                 "[port.a]\ninterface = \"eth0\"\nqueue = -1",

@@ -2,17 +2,30 @@
 
 use datapath::core::thread::PollMode;
 use fc::fip::{Preferred, VlanChoice};
+use fc::vn_port::Topology;
 use fc::wire::Wwn;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use std::fmt;
 
 /// What is at the other end of the cable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Mode {
-    /// A Fibre Channel fabric behind an FCF (FC-BB-5, 7.4).
+    /// A Fibre Channel fabric behind an FCF
     #[default]
     Fabric,
+    /// Other ports on the same Ethernet, without an FCF
+    Vn2vn,
+}
+
+impl From<Mode> for Topology {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Fabric => Self::Fabric,
+            Mode::Vn2vn => Self::Vn2vn,
+        }
+    }
 }
 
 /// What a poll core does when nothing comes.
