@@ -1,0 +1,59 @@
+//! The scenarios.
+//!
+//! # How to write one
+//!
+//! A scenario is a function `fn(&mut Lab) -> anyhow::Result<Figures>` in a file of its own, and an entry in
+//! [`SCENARIOS`]. It takes from the [`Lab`] what it needs, each at a port of the same LAN:
+//!
+//! - `lab.san("san", SanConfig { .. })` and `lab.initiator("init", Config::new("init"))` run here, over AF_XDP;
+//! - `lab.guest("guest", GuestConfig::default())` boots Linux. `guest.run(script, timeout)` runs a bash script in
+//!   it and fails where one of its commands does; `guest.spawn` and `guest.wait` are for what goes on meanwhile. A
+//!   guest has all tools of the packages that `interop/packages` lists, and writes to `/lab` what is to be kept.
+//!
+//! Dropping one of them is pulling its plug. What fails is an error with what was expected and what was seen:
+//! `anyhow::ensure!` and `context`. Every wait has a time-out, and a scenario has three minutes. Guests are slow
+//! under emulation: many small checks are better than much data.
+//!
+//! When the function returns well, each capture is held against tshark: no malformed frame, every CRC right.
+//! `target/interop/last/SCENARIO` keeps the captures by the names of their ports, and of each guest the console,
+//! the kernel's log (`dmesg`), and each script with its output.
+
+mod beside;
+mod fabric;
+
+use crate::lab::Lab;
+use crate::report::Figures;
+use xfcoe::netns::MTU;
+
+/// A scenario, as it is listed and run.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// As it is asked for.
+    pub(crate) name: &'static str,
+    /// What it shows, in a line.
+    pub(crate) shows: &'static str,
+    /// Whether `./x test` runs it.
+    pub(crate) quick: bool,
+    /// The LAN's MTU.
+    pub(crate) mtu: u32,
+    /// Plays it.
+    pub(crate) run: fn(&mut Lab) -> anyhow::Result<Figures>,
+}
+
+/// All of them, in the order in which they are run.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "fabric",
+        shows: "Linux logs in to our FCF, makes a file system on our disk, and finds its files again",
+        quick: true,
+        mtu: MTU,
+        run: fabric::run,
+    },
+    Scenario {
+        name: "beside",
+        shows: "Linux in a guest and our initiator on its host, on one bridge, each with its own disk",
+        quick: false,
+        mtu: MTU,
+        run: beside::run,
+    },
+];
