@@ -23,7 +23,9 @@ const MIN_MTU: usize = fcoe::MIN_LEN + MIN_MAX_PAYLOAD_LEN;
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SanConfig {
-    /// The switch.
+    /// What is around the targets.
+    pub mode: Mode,
+    /// The switch; nothing in VN2VN.
     pub fcf: FcfConfig,
     /// The targets, at most [`MAX_TARGETS`].
     pub targets: Vec<TargetConfig>,
@@ -43,6 +45,7 @@ pub struct SanConfig {
 impl Default for SanConfig {
     fn default() -> Self {
         Self {
+            mode: Mode::default(),
             fcf: FcfConfig::default(),
             targets: vec![TargetConfig::default()],
             r_a_tov_ms: 10_000,
@@ -52,6 +55,17 @@ impl Default for SanConfig {
             faults: FaultsConfig::default(),
         }
     }
+}
+
+/// How targets and initiators find each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A switch with its name server is part of the SAN.
+    #[default]
+    Fabric,
+    /// No switch: VN_Ports claim their addresses and log in to each other (FC-BB-6). Frames have no VLAN tag.
+    Vn2vn,
 }
 
 /// The FCoE forwarder.
@@ -110,6 +124,9 @@ pub struct TargetConfig {
     /// Its node name.
     #[serde(deserialize_with = "from_text")]
     pub wwnn: Wwn,
+    /// Its ENode MAC address in VN2VN; by default the low six bytes of the port name.
+    #[serde(deserialize_with = "some_from_text")]
+    pub mac: Option<MacAddr>,
     /// Its LUNs from 0 on, at most [`MAX_LUNS`].
     pub luns: Vec<LunConfig>,
 }
@@ -119,8 +136,17 @@ impl Default for TargetConfig {
         Self {
             wwpn: Wwn::from_u64(0x2000_02fc_f000_0101),
             wwnn: Wwn::from_u64(0x1000_02fc_f000_0101),
+            mac: None,
             luns: vec![LunConfig::default()],
         }
+    }
+}
+
+impl TargetConfig {
+    /// Its ENode MAC address in VN2VN.
+    pub(crate) fn enode_mac(&self) -> MacAddr {
+        let [_, _, a, b, c, d, e, f] = self.wwpn.0;
+        self.mac.unwrap_or(MacAddr([a, b, c, d, e, f]))
     }
 }
 
@@ -193,6 +219,11 @@ pub enum ConfigError {
     /// An address that can't be a switch's.
     #[error("the FCF's MAC address {0} is a group address or zero; use one such as 02:fc:f0:00:00:01")]
     BadMac(MacAddr),
+    /// An address that can't be an ENode's.
+    #[error(
+        "the MAC address {0} of a target is a group address, zero or another target's; set its `mac` to one such as 02:fc:f0:00:01:01"
+    )]
+    BadTargetMac(MacAddr),
     /// Two targets with one port name.
     #[error("two targets have the port name {0}; each needs its own")]
     SameName(Wwn),
@@ -211,6 +242,22 @@ pub enum ConfigError {
 }
 
 impl SanConfig {
+    /// The FIP group that the SAN's port must be in.
+    pub fn group(&self) -> MacAddr {
+        match self.mode {
+            Mode::Fabric => MacAddr::ALL_FCF,
+            Mode::Vn2vn => MacAddr::ALL_VN2VN_ENODE,
+        }
+    }
+
+    /// The VLAN of all that is sent.
+    pub(crate) fn vlan(&self) -> Option<u16> {
+        match self.mode {
+            Mode::Fabric => self.fcf.vlan,
+            Mode::Vn2vn => None,
+        }
+    }
+
     /// Checks every number and text.
     ///
     /// # Errors
@@ -244,6 +291,12 @@ impl SanConfig {
         for (at, target) in self.targets.iter().enumerate() {
             if self.targets[..at].iter().any(|other| other.wwpn == target.wwpn) {
                 return Err(ConfigError::SameName(target.wwpn));
+            }
+            if self.mode == Mode::Vn2vn {
+                let mac = target.enode_mac();
+                if !mac.is_unicast() || self.targets[..at].iter().any(|other| other.enode_mac() == mac) {
+                    return Err(ConfigError::BadTargetMac(mac));
+                }
             }
             range("number of LUNs", target.luns.len() as u64, target.luns.len() <= MAX_LUNS, "0 to 256")?;
             target.luns.iter().try_for_each(LunConfig::check)?;
@@ -291,6 +344,14 @@ where
     T: FromStr<Err: Display>,
 {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn some_from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    from_text(deserializer).map(Some)
 }
 
 /// An FC-MAP is three bytes, as an FC_ID is.
@@ -361,5 +422,22 @@ mod tests {
         assert!(matches!(config.check(), Err(ConfigError::SameName(_))));
         config.fcf.mac = MacAddr::ALL_FCF;
         assert!(matches!(config.check(), Err(ConfigError::BadMac(_))));
+    }
+
+    #[test]
+    fn targets_without_a_switch_need_mac_addresses_of_their_own() {
+        let mut config = SanConfig { mode: Mode::Vn2vn, ..SanConfig::default() };
+        assert_eq!(config.targets[0].enode_mac(), MacAddr([2, 0xfc, 0xf0, 0, 1, 1]));
+        config
+            .targets
+            .push(TargetConfig { wwpn: Wwn::from_u64(0x3000_02fc_f000_0101), ..TargetConfig::default() });
+        let said = |config: &SanConfig| config.check().unwrap_err().to_string();
+        assert!(said(&config).starts_with("the MAC address 02:fc:f0:00:01:01 of a target is"));
+        config.targets[1].mac = Some(MacAddr([2, 0, 0, 0, 0, 1]));
+        config.check().unwrap();
+        config.targets[1].mac = Some(MacAddr::ALL_FCF);
+        assert!(matches!(config.check(), Err(ConfigError::BadTargetMac(MacAddr::ALL_FCF))));
+        config.mode = Mode::Fabric;
+        config.check().unwrap();
     }
 }

@@ -20,9 +20,9 @@ pub struct Counters {
     pub written_bytes: u64,
     /// Exchanges ended by ABTS, task management or a lost login.
     pub aborted_exchanges: u64,
-    /// Virtual links that were cleared because keep-alives stayed away.
+    /// Virtual links that ended because keep-alives or beacons stayed away.
     pub expired_links: u64,
-    /// Frames dropped: not for the FCF, or neither FIP nor FCoE.
+    /// Frames dropped: not to us, or neither FIP nor FCoE.
     pub dropped_not_ours: u64,
     /// Frames dropped: on another VLAN.
     pub dropped_vlan: u64,
@@ -40,6 +40,8 @@ pub struct Counters {
     pub dropped_no_exchange: u64,
     /// Frames dropped: kind of frame not handled.
     pub dropped_unexpected: u64,
+    /// Frames dropped: no room to remember another neighbour.
+    pub dropped_no_room: u64,
     /// Frames of our own dropped because too many waited to be sent.
     pub dropped_queue_full: u64,
     /// Times that the port could not send what was queued.
@@ -58,6 +60,7 @@ pub(crate) enum Drop {
     DeadTarget,
     NoExchange,
     Unexpected,
+    NoRoom,
 }
 
 impl Counters {
@@ -72,6 +75,7 @@ impl Counters {
             Drop::DeadTarget => &mut self.dropped_dead_target,
             Drop::NoExchange => &mut self.dropped_no_exchange,
             Drop::Unexpected => &mut self.dropped_unexpected,
+            Drop::NoRoom => &mut self.dropped_no_room,
         } += 1;
     }
 }

@@ -4,11 +4,10 @@ use crate::config::{ConfigError, SanConfig, payload_len_of};
 use crate::context::{Context, Incoming, Path, Sender};
 use crate::counters::{Counters, Drop};
 use crate::egress::Egress;
-use crate::fabric::Fabric;
 use crate::faults::{Fault, Faults, FaultsConfig};
-use crate::orders::{Death, Order, OrderError};
+use crate::orders::{Order, OrderError};
 use crate::target::Targets;
-use crate::topology::Route;
+use crate::topology::{Event, Route, Topology};
 use datapath::port::faults::{FaultCounters, MAX_ORDERS};
 use datapath::port::faulty::FaultyPort;
 use datapath::port::{Frame, Port};
@@ -47,7 +46,8 @@ pub struct San<P: Port> {
     /// As if switched off.
     is_stopped: bool,
     received: Vec<Frame>,
-    fabric: Fabric,
+    topology: Topology,
+    macs: Vec<MacAddr>,
     targets: Targets,
     egress: Egress,
     counters: Counters,
@@ -73,13 +73,15 @@ impl<P: Port> San<P> {
         let config = &SanConfig { max_payload_len, ..config.clone() };
         let mut port = FaultyPort::new(port, config.faults.seed);
         set_link_faults(&mut port, &config.faults);
+        let topology = Topology::new(config);
         Ok(Self {
             port,
             is_stopped: false,
             received: Vec::with_capacity(RECEIVE_BURST),
             targets: Targets::new(config)?,
-            egress: Egress::new(config.fcf.vlan, mtu),
-            fabric: Fabric::new(config),
+            egress: Egress::new(config.vlan(), mtu),
+            macs: topology.macs(),
+            topology,
             counters: Counters::default(),
             faults: Faults::new(config.faults),
         })
@@ -112,13 +114,12 @@ impl<P: Port> San<P> {
 
     /// Does what is due and sends, and says whether it sent.
     fn transmit(&mut self, now: Instant, mut budget: usize) -> bool {
-        if now >= self.fabric.poll_timeout() {
+        if now >= self.due() {
             self.handle_timeout(now);
         }
-        if self.fabric.has_state_changes() {
-            self.fabric.transmit_state_changes(&mut self.egress);
+        if self.topology.has_output() {
+            self.topology.transmit(&mut self.egress);
         }
-        self.targets.resume(now);
         budget = self.egress.transmit(&mut self.port, budget, &mut self.counters);
         budget = self.targets.transmit(&mut self.port, self.egress.tag, budget, &mut self.counters);
         budget < SEND_BURST
@@ -129,8 +130,8 @@ impl<P: Port> San<P> {
         if self.is_stopped {
             return self.port.poll_timeout();
         }
-        let due = if self.has_output() { Instant::ZERO } else { self.fabric.poll_timeout() };
-        [Some(due), self.targets.poll_timeout(), self.port.poll_timeout()].into_iter().flatten().min()
+        let due = if self.has_output() { Instant::ZERO } else { self.due() };
+        Some(self.port.poll_timeout().map_or(due, |port| port.min(due)))
     }
 
     /// Carries out an order.
@@ -159,14 +160,15 @@ impl<P: Port> San<P> {
             Order::Start => self.is_stopped = false,
             Order::Kill { target, how } => {
                 let number = self.target(target)?;
-                let Self { fabric, targets, egress, counters, faults, .. } = self;
+                let Self { topology, targets, egress, counters, faults, .. } = self;
                 targets.kill(&mut Context { now, out: egress, counters, faults }, number, how);
-                fabric.set_plugged(number, how != Death::Unplugged);
+                topology.kill(number, how);
+                self.handle_changes(now);
             }
             Order::Revive { target } => {
                 let number = self.target(target)?;
                 self.targets.revive(number);
-                self.fabric.set_plugged(number, true);
+                self.topology.revive(now, number);
             }
             Order::Stall { target, ms } => {
                 let number = self.target(target)?;
@@ -176,11 +178,18 @@ impl<P: Port> San<P> {
         Ok(())
     }
 
-    /// Forgets every login and clears every virtual link, as a switch does that starts again.
+    /// The MAC addresses that frames to the SAN have now. They change in [`Self::step`], [`Self::order`] and
+    /// [`Self::restart`].
+    pub fn macs(&self) -> &[MacAddr] {
+        &self.macs
+    }
+
+    /// Forgets every login and clears every virtual link, as a switch does that starts again; in VN2VN claims every
+    /// address anew, as after a link was down.
     pub fn restart(&mut self, now: Instant) {
-        let Self { fabric, egress, counters, faults, .. } = self;
-        fabric.restart(&mut Context { now, out: egress, counters, faults });
-        self.handle_ended_logins();
+        let Self { topology, egress, counters, faults, .. } = self;
+        topology.restart(&mut Context { now, out: egress, counters, faults });
+        self.handle_changes(now);
     }
 
     /// The next `count` occasions more have this fault.
@@ -205,7 +214,7 @@ impl<P: Port> San<P> {
     /// What it has done and how it stands.
     pub fn stats(&self) -> Stats {
         let (incoming, outgoing) = self.port.fault_counters();
-        Stats { counters: self.counters, logins: self.fabric.login_count(), incoming, outgoing }
+        Stats { counters: self.counters, logins: self.topology.login_count(), incoming, outgoing }
     }
 
     /// Copies the bytes at `offset` of a LUN into `into`, past its reservations.
@@ -240,23 +249,34 @@ impl<P: Port> San<P> {
     }
 
     fn has_output(&self) -> bool {
-        let has_output =
-            !self.egress.is_empty() || self.targets.has_output() || self.fabric.has_state_changes();
+        let has_output = !self.egress.is_empty() || self.targets.has_output() || self.topology.has_output();
         has_output && !self.is_stopped
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        let Self { fabric, targets, egress, counters, faults, .. } = self;
-        targets.handle_timeout(now, counters);
-        fabric.handle_timeout(&mut Context { now, out: egress, counters, faults });
-        self.handle_ended_logins();
+        let Self { topology, targets, egress, counters, faults, .. } = self;
+        let mut cx = Context { now, out: egress, counters, faults };
+        targets.handle_timeout(&mut cx);
+        topology.handle_timeout(&mut cx);
+        self.handle_changes(now);
     }
 
-    /// At once: what comes next may be of a new login in the same place.
-    fn handle_ended_logins(&mut self) {
-        while let Some(login) = self.fabric.poll_ended() {
-            self.targets.forget_login(login, &mut self.counters);
+    /// Takes over what the topology has changed, at once: what comes next may be of a new login in the same place.
+    fn handle_changes(&mut self, now: Instant) {
+        while let Some(event) = self.topology.poll_event() {
+            match event {
+                Event::Ended(login) => self.targets.forget_login(login, &mut self.counters),
+                Event::LogIn { number, own, to } => {
+                    self.targets.log_in_to(now, &mut self.egress, number, own, to);
+                }
+            }
         }
+        self.macs = self.topology.macs();
+    }
+
+    fn due(&self) -> Instant {
+        let topology = self.topology.poll_timeout();
+        self.targets.poll_timeout().map_or(topology, |targets| targets.min(topology))
     }
 
     fn handle(&mut self, now: Instant, mut frame: Frame, budget: &mut usize) {
@@ -278,22 +298,22 @@ impl<P: Port> San<P> {
     }
 
     fn dispatch(&mut self, now: Instant, frame: &Frame) -> Result<Verdict, Drop> {
-        let Self { port, fabric, targets, egress, counters, faults, .. } = self;
+        let Self { port, topology, targets, egress, counters, faults, .. } = self;
         let (ethernet, payload) = EthernetHeader::parse(port.data(frame))?;
         let mut cx = Context { now, out: egress, counters, faults };
         match ethernet.ethertype {
             EtherType::FIP => {
-                let result = fabric.handle_fip(&mut cx, &ethernet, payload);
-                self.handle_ended_logins();
+                let result = topology.handle_fip(&mut cx, &ethernet, payload);
+                self.handle_changes(now);
                 result.map(|()| Verdict::Release)
             }
             EtherType::FCOE => {
-                fabric.admit(&ethernet)?;
+                topology.admit(&ethernet)?;
                 let fcoe = FcoeFrame::parse(payload)?;
                 if !fcoe.sof.is_class_3() || !fcoe.eof.is_valid() {
                     return Err(Drop::Malformed);
                 }
-                dispatch_fc(fabric, targets, &mut cx, ethernet.source, &fcoe)
+                dispatch_fc(topology, targets, &mut cx, &ethernet, &fcoe)
             }
             _ => Err(Drop::NotOurs),
         }
@@ -307,17 +327,17 @@ fn set_link_faults<P: Port>(port: &mut FaultyPort<P>, config: &FaultsConfig) {
 }
 
 fn dispatch_fc(
-    fabric: &mut Fabric,
+    topology: &mut Topology,
     targets: &mut Targets,
     cx: &mut Context<'_>,
-    source: MacAddr,
+    ethernet: &EthernetHeader,
     fcoe: &FcoeFrame<'_>,
 ) -> Result<Verdict, Drop> {
-    match fabric.route(source, fcoe.header())? {
+    match topology.route(ethernet, fcoe.header())? {
         // Who receives it checks the CRC, as with a switch that cuts through.
         Route::Forward(path) => return Ok(Verdict::Forward(path)),
         Route::Target { number, from } => targets.handle_frame(cx, number, &incoming(from, fcoe)?)?,
-        Route::WellKnown { from } => fabric.handle_service(cx, &incoming(from, fcoe)?)?,
+        Route::WellKnown { from } => topology.handle_service(cx, &incoming(from, fcoe)?)?,
     }
     Ok(Verdict::Release)
 }

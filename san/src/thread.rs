@@ -3,7 +3,9 @@
 use crate::remote::Remote;
 use crate::san::San;
 use datapath::port::Port;
+use datapath::port::nic::{NicError, NicMacs};
 use fc::time::{Duration, Instant};
+use fc::wire::MacAddr;
 use std::io;
 
 /// The shortest time without work before the thread sleeps: a few of the gaps within a burst of frames.
@@ -19,15 +21,21 @@ const MAX_SLEEP: Duration = Duration::from_millis(100);
 /// Without work it spins for a while and then sleeps on the port. The while grows as long as sleeps turn out to
 /// be shorter than a millisecond, so that an initiator with one command out does not find its target asleep.
 ///
+/// `filter` is told which MAC addresses are the SAN's; a port without one gets all frames.
+///
 /// # Errors
-/// When the port's interface is gone.
-pub fn run<P: Port>(san: &mut San<P>, remote: &Remote) -> io::Result<()> {
+/// When the port's interface is gone, or takes no more MAC addresses.
+pub fn run<P: Port>(san: &mut San<P>, filter: Option<&NicMacs>, remote: &Remote) -> io::Result<()> {
     let _closer = Closer(remote);
     let origin = std::time::Instant::now();
     let clock = || Instant::from_nanos(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let mut spin = MIN_SPIN;
     let mut last_work = clock();
+    let mut passed = Vec::new();
     while !remote.is_stopping() {
+        if let Some(filter) = filter {
+            pass(filter, &mut passed, san.macs()).map_err(io::Error::other)?;
+        }
         let now = clock();
         if remote.serve(san, now) | san.step(now) {
             last_work = now;
@@ -41,6 +49,17 @@ pub fn run<P: Port>(san: &mut San<P>, remote: &Remote) -> io::Result<()> {
             spin = if was_short { (spin * 2).min(MAX_SPIN) } else { (spin / 2).max(MIN_SPIN) };
         }
     }
+    Ok(())
+}
+
+/// Makes the addresses that pass the filter from `passed` to `wanted`.
+fn pass(filter: &NicMacs, passed: &mut Vec<MacAddr>, wanted: &[MacAddr]) -> Result<(), NicError> {
+    if passed == wanted {
+        return Ok(());
+    }
+    passed.iter().filter(|mac| !wanted.contains(mac)).try_for_each(|mac| filter.remove(*mac))?;
+    wanted.iter().filter(|mac| !passed.contains(mac)).try_for_each(|mac| filter.add(*mac))?;
+    wanted.clone_into(passed);
     Ok(())
 }
 
@@ -67,7 +86,7 @@ mod tests {
         let remote = Arc::new(Remote::new().unwrap());
         let thread = std::thread::spawn({
             let remote = Arc::clone(&remote);
-            move || run(&mut san, &remote).map(|()| san.stats().counters.sent_frames)
+            move || run(&mut san, None, &remote).map(|()| san.stats().counters.sent_frames)
         });
         (remote, wire, thread)
     }

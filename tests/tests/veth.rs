@@ -1,7 +1,6 @@
 //! The library against the SAN in a box, over real rings on a veth pair.
 
 use datapath::port::nic::{Nic, NicKind};
-use fc::wire::MacAddr;
 use initiator::{Config, Disk, DiskError, DropReason, Initiator, Request, StartError};
 use san::{Remote, San, SanConfig};
 use std::process::Command;
@@ -24,12 +23,11 @@ struct RunningSan {
 impl RunningSan {
     fn start(config: &SanConfig) -> Self {
         let remote = Arc::new(Remote::new().unwrap());
-        let (nic, port) = Nic::open(SANS, 0, NicKind::AfXdp, &[MacAddr::ALL_FCF]).unwrap();
-        nic.macs().add(config.fcf.mac).unwrap();
+        let (nic, port) = Nic::open(SANS, 0, NicKind::AfXdp, &[config.group()]).unwrap();
         let mut san = San::new(port, config).unwrap();
         let its_remote = Arc::clone(&remote);
         let thread = std::thread::spawn(move || {
-            san::thread::run(&mut san, &its_remote).unwrap();
+            san::thread::run(&mut san, Some(nic.macs()), &its_remote).unwrap();
             drop((san, nic));
         });
         Self { remote, thread: Some(thread) }

@@ -8,7 +8,6 @@ use crate::preflight::{self, Refusal};
 use crate::program;
 use anyhow::Context as _;
 use datapath::port::nic::{Nic, NicKind};
-use fc::wire::MacAddr;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use san::{Order, OrderError, Remote, San, SanConfig, Stats};
@@ -152,13 +151,12 @@ fn run(place: &Place, config: &SanConfig, remote: &Remote, ready: &SyncSender<()
     if let Some(cpu) = place.cpu {
         pin(cpu).with_context(|| format!("cannot pin the SAN to CPU {cpu}"))?;
     }
-    let (nic, port) = Nic::open(&place.interface, 0, place.kind, &[MacAddr::ALL_FCF])?;
-    nic.macs().add(config.fcf.mac)?;
+    let (nic, port) = Nic::open(&place.interface, 0, place.kind, &[config.group()])?;
     let mut san = San::new(port, config)?;
     // Nobody to tell is no reason to stop: `stop` is.
     let _ = ready.send(());
-    san::thread::run(&mut san, remote)
-        .with_context(|| format!("the SAN's interface `{}` is gone", place.interface))?;
+    san::thread::run(&mut san, Some(nic.macs()), remote)
+        .with_context(|| format!("the SAN cannot go on at its interface `{}`", place.interface))?;
     Ok(san.stats())
 }
 
@@ -171,6 +169,8 @@ fn pin(cpu: usize) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fc::wire::MacAddr;
+    use san::Mode;
     use std::path::Path;
 
     fn load(path: &Path) -> Result<SanConfig, config::ConfigError> {
@@ -181,6 +181,18 @@ mod tests {
     fn the_example_is_right() {
         let config = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/san.toml")).unwrap();
         assert_eq!(config.targets[0].luns.len(), 2);
+    }
+
+    #[test]
+    fn the_example_is_right_without_a_switch() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/san.toml");
+        let text = std::fs::read_to_string(&example).unwrap();
+        let text = text.replace("#mode = \"fabric\"", "mode = \"vn2vn\"").replace("#mac", "mac");
+        let config: SanConfig = config::parse(&example, &text, check).unwrap();
+        assert_eq!(
+            (config.mode, config.targets[0].mac),
+            (Mode::Vn2vn, Some(MacAddr([2, 0xfc, 0xf0, 0, 1, 1])))
+        );
     }
 
     #[test]

@@ -93,9 +93,9 @@ impl Fabric {
     }
 
     /// Only who is logged in may send, and only with the addresses granted (FC-BB-5, annex D).
-    pub(crate) fn route(&self, source: MacAddr, header: &FcHeader) -> Result<Route, Drop> {
+    pub(crate) fn route(&self, ethernet: &EthernetHeader, header: &FcHeader) -> Result<Route, Drop> {
         let sender = self.logins.of_fc_id(header.s_id).map(|login| login.port);
-        let from = sender.filter(|port| port.path.destination == source).ok_or(Drop::NotLoggedIn)?;
+        let from = sender.filter(|port| port.path.destination == ethernet.source).ok_or(Drop::NotLoggedIn)?;
         let d_id = header.d_id;
         let target = self.logins.target_of(d_id);
         if let Some(number) = target.filter(|number| self.has_target(*number)) {
@@ -131,6 +131,11 @@ impl Fabric {
                 self.expire(cx, period);
             }
         }
+    }
+
+    /// The FCF's: VN_Ports are reached through it.
+    pub(crate) fn macs(&self) -> Vec<MacAddr> {
+        vec![self.config.mac]
     }
 
     /// Tells what has changed to those who want to know, as far as there is room.

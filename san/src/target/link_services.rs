@@ -49,9 +49,10 @@ impl Targets {
     ) -> ElsReply {
         let Incoming { from, header, .. } = *frame;
         let target = &self.targets[number];
-        let own = Login::n_port(target.identity.name, target.node_name, self.max_payload_len, self.e_d_tov);
+        let own = self.parameters(number);
         let is_logged_in = target.session(from.login.0).is_some();
         match request {
+            ElsRequest::Plogi(_) if self.goes_first(number, &from) => LsRjt::IN_PROGRESS.into(),
             ElsRequest::Plogi(login) => match self.log_in(number, frame, &login, counters) {
                 Ok(()) => ElsReply::Login(own),
                 Err(reject) => reject.into(),
@@ -82,8 +83,14 @@ impl Targets {
         }
     }
 
-    /// PLOGI: a session from scratch, whatever was before (FC-LS-3, 6.2.2.5).
-    fn log_in(
+    /// What a target says of itself in a PLOGI and in the LS_ACC to one.
+    pub(super) fn parameters(&self, number: usize) -> Login {
+        let target = &self.targets[number];
+        Login::n_port(target.identity.name, target.node_name, self.max_payload_len, self.e_d_tov)
+    }
+
+    /// PLOGI or its LS_ACC: a session from scratch, whatever was before (FC-LS-3, 6.2.2.5).
+    pub(super) fn log_in(
         &mut self,
         number: usize,
         frame: &Incoming<'_>,
@@ -110,6 +117,7 @@ impl Targets {
             is_paired: false,
             attentions: vec![attention; target.luns.len()],
         };
+        self.forget_plogi(number, from.login);
         self.begin_session(number, from.login, session, counters);
         Ok(())
     }
@@ -179,10 +187,16 @@ impl Targets {
 
     /// Tells a port that `own_id` knows it no more, or never has (FC-LS-3, 6.2.2.6).
     pub(super) fn send_logo(&mut self, number: usize, own_id: FcId, to: &Sender, out: &mut Egress) {
-        let header = request_header(own_id, to.fc_id, self.next_ox_id);
-        self.next_ox_id = (self.next_ox_id + 1) % UNASSIGNED_XID;
+        let header = request_header(own_id, to.fc_id, self.take_ox_id());
         let logo = ElsRequest::Logo(Logo::new(own_id, self.targets[number].identity.name));
         out.fc(to.path, &header, &logo.to_payload());
+    }
+
+    /// The OX_ID of a request of our own.
+    pub(super) fn take_ox_id(&mut self) -> u16 {
+        let ox_id = self.next_ox_id;
+        self.next_ox_id = (ox_id + 1) % UNASSIGNED_XID;
+        ox_id
     }
 }
 

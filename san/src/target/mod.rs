@@ -4,6 +4,7 @@ mod command;
 mod data;
 mod exchange;
 mod link_services;
+mod login;
 mod management;
 mod received;
 mod transmit;
@@ -19,6 +20,7 @@ use exchange::{Exchange, Exchanges, Slot, State};
 use fc::time::{Duration, Instant};
 use fc::wire::header::{FcType, RCtl};
 use fc::wire::{FcId, Wwn};
+use login::Plogi;
 
 /// How long a command may wait for its initiator's write data. Initiators give up and abort after 30 to 60 s;
 /// one that died without a word must not keep its slots for ever.
@@ -34,7 +36,9 @@ pub(crate) struct Targets {
     max_burst_len: u32,
     e_d_tov: Duration,
     r_a_tov: Duration,
-    /// For requests of our own, which nobody waits for.
+    /// Logins of our own that are under way, one a login at most.
+    plogis: Vec<Plogi>,
+    /// For requests of our own.
     next_ox_id: u16,
     /// One frame's bytes from a file.
     scratch: Vec<u8>,
@@ -94,6 +98,7 @@ impl Targets {
             max_burst_len: config.max_burst_len,
             e_d_tov: Duration::from_millis(config.e_d_tov_ms.into()),
             r_a_tov: Duration::from_millis(config.r_a_tov_ms.into()),
+            plogis: Vec::new(),
             next_ox_id: 0,
             scratch: vec![0; config.max_payload_len.into()],
         })
@@ -128,8 +133,9 @@ impl Targets {
             (RCtl::ELS_REQUEST, FcType::ELS) if frame.is_whole() => {
                 return self.handle_els(cx, target, frame);
             }
-            // Replies to our LOGOs.
-            (RCtl::ELS_REPLY, FcType::ELS) => {}
+            (RCtl::ELS_REPLY, FcType::ELS) if frame.is_whole() => {
+                return self.handle_els_reply(cx, target, frame);
+            }
             (RCtl::ABTS, FcType::BLS) => self.handle_abts(cx, frame),
             (RCtl::FC4_REQUEST, FcType::FCP) if frame.is_whole() => self.reject_srr(cx, frame),
             _ => return Err(Drop::Unexpected),
@@ -169,30 +175,29 @@ impl Targets {
         self.targets[target].stalled_until = until;
     }
 
-    /// When commands are to begin that were stalled.
+    /// When commands begin that were stalled, or a login is sent again.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.exchanges.next_due()
-    }
-
-    /// Begins commands that were stalled until now.
-    pub(crate) fn resume(&mut self, now: Instant) {
-        self.exchanges.resume(now);
+        self.exchanges.next_due().into_iter().chain(self.next_plogi()).min()
     }
 
     /// A VN_Port is no longer logged in.
     pub(crate) fn forget_login(&mut self, login: LoginId, counters: &mut Counters) {
         for target in 0..self.targets.len() {
+            self.forget_plogi(target, login);
             self.end_session(target, login, counters);
         }
     }
 
-    /// Ends writes whose initiator has been silent for too long.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, counters: &mut Counters) {
+    /// Begins stalled commands, sends logins again, and ends writes whose initiator has been silent for too long.
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now;
+        self.exchanges.resume(now);
+        self.send_due_plogis(now, cx.out);
         let stale = |exchange: &Exchange| {
             matches!(exchange.state, State::Receiving(_)) && now.since(exchange.touched) > MAX_WRITE_WAIT
         };
         let stale = self.exchanges.select(stale);
-        self.abort_all(&stale, counters);
+        self.abort_all(&stale, cx.counters);
     }
 
     /// The session of `login`; a new one replaces what is there.

@@ -1,6 +1,6 @@
 //! Hosts that say what a test tells them to say: they know no protocol beyond the formats.
 
-use crate::{San, SanConfig};
+use crate::{Mode, San, SanConfig};
 use datapath::port::memory::{MemoryConfig, MemoryPort, MemoryWire, wire};
 use fc::time::{Duration, Instant};
 use fc::wire::els::{ElsReply, ElsRequest, Login, ProcessLogin, ServicePage, fcp_parameters};
@@ -133,7 +133,10 @@ impl Net {
     }
 
     pub(super) fn push_fc(&mut self, source: MacAddr, header: &FcHeader, payload: &[u8]) {
-        let destination = self.config.fcf.mac;
+        let destination = match self.config.mode {
+            Mode::Fabric => self.config.fcf.mac,
+            Mode::Vn2vn => MacAddr::fabric_provided(fcoe::VN2VN_FC_MAP, header.d_id),
+        };
         let ethernet = EthernetHeader { destination, source, vlan: self.tag, ethertype: EtherType::FCOE };
         let mut frame = [0; MAX_FRAME_LEN];
         let sof = if header.seq_cnt.get() == 0 { Sof::I3 } else { Sof::N3 };

@@ -9,3 +9,4 @@ mod io;
 mod refusals;
 mod services;
 mod sharing;
+mod vn2vn;
