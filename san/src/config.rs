@@ -40,6 +40,8 @@ pub struct SanConfig {
     pub max_burst_len: u32,
     /// What goes wrong all along.
     pub faults: FaultsConfig,
+    /// Where the program that runs the SAN takes orders: the path of a unix socket.
+    pub control: Option<PathBuf>,
 }
 
 impl Default for SanConfig {
@@ -53,6 +55,7 @@ impl Default for SanConfig {
             max_payload_len: MAX_PAYLOAD_LEN as u16,
             max_burst_len: 0,
             faults: FaultsConfig::default(),
+            control: None,
         }
     }
 }

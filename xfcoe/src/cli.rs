@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::config::Mode;
+use crate::fault::Fault;
 use crate::preflight::PortKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use fc::wire::Wwn;
@@ -34,6 +35,8 @@ pub enum Command {
     Run(Run),
     /// Be a SAN on an interface: fabric, name server and RAM disks
     San(San),
+    /// Let things go wrong in a SAN that runs
+    Fault(Fault),
     /// Log in and show FCFs, VN_Ports, targets and LUNs
     List(List),
     /// Copy from a LUN to a file
@@ -79,6 +82,9 @@ pub struct San {
     /// How the interface is opened
     #[arg(long, value_enum, default_value_t)]
     pub port: PortKind,
+    /// Take orders for `xfcoe fault` at this unix socket
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
 }
 
 /// `xfcoe list`

@@ -6,6 +6,7 @@
 //! | [`preflight`], [`link`] | whether it can be had here |
 //! | [`demo`] | an initiator and a SAN in a box on a [`netns::Cable`], checked and measured |
 //! | [`san_thread`] | a SAN in a box on an interface |
+//! | [`fault`] | orders to such a SAN while it runs |
 //! | [`session`] | initiators over the ports of a configuration, and the LUN that is meant |
 //! | [`transfer`] | bytes between a LUN and a file |
 //! | [`workload`], [`pattern`] | I/O to a LUN, measured, and data that tells where it belongs |
@@ -16,6 +17,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod fault;
 pub mod interrupt;
 pub mod link;
 mod list;

@@ -2,7 +2,7 @@
 
 use crate::cli::{Cli, Command};
 use crate::interrupt::{self, Interrupt, Interrupted};
-use crate::{demo, list, run, san_thread, transfer};
+use crate::{demo, fault, list, run, san_thread, transfer};
 use clap::Parser;
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -33,6 +33,7 @@ fn dispatch(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<()> {
         Command::Demo(demo) => demo::run(demo, cli.json, interrupt),
         Command::Run(run) => run::run(run, cli.json, interrupt),
         Command::San(san) => san_thread::command(san, cli.json, interrupt),
+        Command::Fault(fault) => fault::run(fault, cli.json),
         Command::List(list) => list::run(list, cli.json, interrupt),
         Command::Read(read) => transfer::command::read(read, cli.json, interrupt),
         Command::Write(write) => transfer::command::write(write, cli.json, interrupt),

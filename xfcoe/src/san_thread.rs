@@ -2,6 +2,7 @@
 
 use crate::cli;
 use crate::config;
+use crate::fault::{Server, Summary};
 use crate::interrupt::Interrupt;
 use crate::netns::Namespace;
 use crate::preflight::{self, Refusal};
@@ -11,8 +12,6 @@ use datapath::port::nic::{Nic, NicKind};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use san::{Order, OrderError, Remote, San, SanConfig, Stats};
-use serde::Serialize;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -30,11 +29,16 @@ pub(crate) fn command(args: &cli::San, json: bool, interrupt: &Interrupt) -> any
         other => drop(other?),
     }
     let interface = args.interface.clone();
+    let control = args.control.clone().or_else(|| config.control.clone());
     let san =
         SanThread::start(Place { interface, kind: args.port.into(), namespace: None, cpu: None }, config)?;
+    let server = control.map(|path| Server::bind(&path, Arc::clone(&san.remote))).transpose()?;
     tracing::info!(interface = args.interface, "the SAN answers");
     while san.is_running() && !interrupt.is_raised() {
-        thread::sleep(LOOK_INTERVAL);
+        match &server {
+            Some(server) => server.serve(LOOK_INTERVAL)?,
+            None => thread::sleep(LOOK_INTERVAL),
+        }
     }
     let stats = san.stop()?;
     Ok(program::print(json, &Summary::from(&stats))?)
@@ -46,39 +50,6 @@ fn check(config: &SanConfig) -> Result<(), (usize, String)> {
 
 /// How often the SAN and the operator are asked whether to go on.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-
-/// What a SAN did.
-#[derive(Debug, Serialize)]
-struct Summary {
-    received_frames: u64,
-    sent_frames: u64,
-    commands: u64,
-    failed_commands: u64,
-    crc_errors: u64,
-}
-
-impl From<&Stats> for Summary {
-    fn from(Stats { counters, .. }: &Stats) -> Self {
-        Self {
-            received_frames: counters.received_frames,
-            sent_frames: counters.sent_frames,
-            commands: counters.commands,
-            failed_commands: counters.failed_commands,
-            crc_errors: counters.dropped_crc,
-        }
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { received_frames, sent_frames, commands, failed_commands, crc_errors } = self;
-        writeln!(
-            f,
-            "frames    {received_frames} received, {crc_errors} of them with a wrong CRC; {sent_frames} sent"
-        )?;
-        writeln!(f, "commands  {commands}, {failed_commands} of them failed")
-    }
-}
 
 /// Where a SAN is.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! TOML files, and errors in them said in the operator's words.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,6 +68,15 @@ pub fn parse<T: DeserializeOwned>(
     })?;
     check(&config).map_err(|(offset, what)| wrong((offset > 0).then(|| line_of(offset)), what))?;
     Ok(config)
+}
+
+/// The value that a file would call so, for the command line.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn by_name<T: DeserializeOwned>(name: &str) -> Result<T, String> {
+    T::deserialize(name.into_deserializer())
+        .map_err(|error: serde::de::value::Error| in_plain_words(&error.to_string()))
 }
 
 /// Says serde's messages as an operator would, with the nearest right word. What isn't known stays as it is.

@@ -7,6 +7,7 @@
 mod file;
 mod values;
 
+pub(crate) use file::by_name;
 pub use file::{ConfigError, load, parse};
 pub use values::{Mode, Polling};
 
