@@ -154,7 +154,7 @@ impl TargetConfig {
 }
 
 /// A logical unit. LUNs of several targets that have the same serial number are one disk behind several ports,
-/// and must agree in everything else.
+/// and must agree in everything else but who sees them.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LunConfig {
@@ -172,6 +172,9 @@ pub struct LunConfig {
     pub vendor: String,
     /// The product, at most 16 bytes of ASCII.
     pub product: String,
+    /// The port names of the initiators that see it here; without any, all do.
+    #[serde(deserialize_with = "all_from_text")]
+    pub initiators: Vec<Wwn>,
 }
 
 impl Default for LunConfig {
@@ -184,6 +187,7 @@ impl Default for LunConfig {
             serial: String::new(),
             vendor: "XFCOE".into(),
             product: "SAN IN A BOX".into(),
+            initiators: Vec::new(),
         }
     }
 }
@@ -355,6 +359,15 @@ where
     T: FromStr<Err: Display>,
 {
     from_text(deserializer).map(Some)
+}
+
+fn all_from_text<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 /// An FC-MAP is three bytes, as an FC_ID is.

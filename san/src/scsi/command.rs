@@ -16,8 +16,8 @@ pub(crate) struct Work<'a> {
     pub(crate) nexus: Nexus,
     /// What its nexus has to be told.
     pub(crate) attentions: &'a mut Attentions,
-    /// The LUNs of the target.
-    pub(crate) luns: u16,
+    /// The LUNs that the nexus has at the target.
+    pub(crate) luns: &'a [u16],
     /// The command.
     pub(crate) cdb: &'a [u8; 16],
     /// Empty; takes data for the initiator.

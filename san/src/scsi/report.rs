@@ -12,12 +12,12 @@ pub(super) fn report_luns_of(work: &mut Work<'_>) -> Result<Outcome, Refusal> {
     report_luns(work.cdb, work.luns, work.data)
 }
 
-/// REPORT LUNS (SPC-4, 6.33), of a target with the LUNs below `luns`. Also answered by a LUN that isn't there.
-fn report_luns(cdb: &[u8; 16], luns: u16, data: &mut Vec<u8>) -> Result<Outcome, Refusal> {
+/// REPORT LUNS (SPC-4, 6.33): those that the nexus sees. Also answered by a LUN that isn't there.
+fn report_luns(cdb: &[u8; 16], luns: &[u16], data: &mut Vec<u8>) -> Result<Outcome, Refusal> {
     // 0 and 2 are all LUNs, 1 the well-known ones, of which there is none.
-    let count = match cdb[2] {
+    let luns = match cdb[2] {
         0x00 | 0x02 => luns,
-        0x01 => 0,
+        0x01 => &[],
         _ => return Err(invalid_field(2)),
     };
     let allocation_len = number::<4>(cdb, 6);
@@ -25,9 +25,9 @@ fn report_luns(cdb: &[u8; 16], luns: u16, data: &mut Vec<u8>) -> Result<Outcome,
     if allocation_len < MIN_ALLOCATION_LEN {
         return Err(invalid_field(6));
     }
-    data.extend((u32::from(count) * 8).to_be_bytes());
+    data.extend((luns.len() as u32 * 8).to_be_bytes());
     data.extend([0; 4]);
-    data.extend((0..count).flat_map(|number| Lun::single(number).expect("bounded by MAX_LUNS").0));
+    data.extend(luns.iter().flat_map(|number| Lun::single(*number).expect("bounded by MAX_LUNS").0));
     data.truncate(usize::try_from(allocation_len).unwrap_or(usize::MAX));
     Ok(Outcome::DataIn)
 }
@@ -36,7 +36,7 @@ fn report_luns(cdb: &[u8; 16], luns: u16, data: &mut Vec<u8>) -> Result<Outcome,
 ///
 /// # Errors
 /// LOGICAL UNIT NOT SUPPORTED for all but INQUIRY, REPORT LUNS and REQUEST SENSE.
-pub(crate) fn absent(cdb: &[u8; 16], luns: u16, data: &mut Vec<u8>) -> Result<Outcome, Refusal> {
+pub(crate) fn absent(cdb: &[u8; 16], luns: &[u16], data: &mut Vec<u8>) -> Result<Outcome, Refusal> {
     /// No device can be here.
     const NOT_CAPABLE: u8 = 0x7f;
     let allocation_len = match cdb[0] {

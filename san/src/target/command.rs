@@ -44,7 +44,8 @@ impl Targets {
         exchange.target = number as u16;
         exchange.login = from.login.0;
         exchange.lun = lun.unwrap_or(u16::MAX);
-        exchange.unit = lun.and_then(|lun| target.luns.get(usize::from(lun)).copied());
+        let seen = lun.filter(|lun| session.luns.contains(lun));
+        exchange.unit = seen.map(|lun| target.luns[usize::from(lun)].unit);
         exchange.ox_id = frame.header.ox_id.get();
         exchange.initiator = from.fc_id;
         exchange.responder = frame.header.d_id;
@@ -90,22 +91,19 @@ impl Targets {
     fn start(&mut self, slot: Slot, direction: u8) -> State {
         let exchange = self.exchanges.get_mut(slot);
         let target = &mut self.targets[usize::from(exchange.target)];
-        let luns = target.luns.len() as u16;
+        let identity = target.identity;
+        let session = target.session_mut(exchange.login).expect("the caller has looked");
         let outcome = match exchange.unit {
-            None => scsi::absent(&exchange.cdb, luns, &mut exchange.buffer),
-            Some(unit) => {
-                let identity = target.identity;
-                let session = target.session_mut(exchange.login).expect("the caller has looked");
-                scsi::execute(Work {
-                    unit: &mut self.units[usize::from(unit)],
-                    port: &identity,
-                    nexus: session.nexus,
-                    attentions: &mut session.attentions[usize::from(exchange.lun)],
-                    luns,
-                    cdb: &exchange.cdb,
-                    data: &mut exchange.buffer,
-                })
-            }
+            None => scsi::absent(&exchange.cdb, &session.luns, &mut exchange.buffer),
+            Some(unit) => scsi::execute(Work {
+                unit: &mut self.units[usize::from(unit)],
+                port: &identity,
+                nexus: session.nexus,
+                attentions: &mut session.attentions[usize::from(exchange.lun)],
+                luns: &session.luns,
+                cdb: &exchange.cdb,
+                data: &mut exchange.buffer,
+            }),
         };
         let (wanted, needed_direction) = match outcome {
             Ok(Outcome::Done) | Err(_) => (0, direction),

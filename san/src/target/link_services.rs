@@ -115,6 +115,7 @@ impl Targets {
             // What both logins and the link allow. Whole words: only a sequence's last frame may have fill bytes.
             max_payload_len: offered.min(from.max_payload_len) & !3,
             is_paired: false,
+            luns: target.luns_of(from.port_name),
             attentions: vec![attention; target.luns.len()],
         };
         self.forget_plogi(number, from.login);

@@ -46,7 +46,10 @@ impl Targets {
             }
             TaskManagement::LUN_RESET => self.reset(unit, counters),
             TaskManagement::TARGET_RESET => {
-                let units = self.targets[usize::from(target)].luns.clone();
+                let target = &self.targets[usize::from(target)];
+                let session = target.session(login).expect("the caller has looked");
+                let units: Vec<_> =
+                    session.luns.iter().map(|lun| target.luns[usize::from(*lun)].unit).collect();
                 units.into_iter().for_each(|unit| self.reset(unit, counters));
             }
             _ => return RspCode::REJECTED,

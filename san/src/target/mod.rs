@@ -49,14 +49,22 @@ pub(crate) struct Targets {
 struct Target {
     identity: PortIdentity,
     node_name: Wwn,
-    /// The unit of each LUN from 0 on.
-    luns: Vec<u16>,
+    /// From LUN 0 on.
+    luns: Vec<Lun>,
     /// By login, of which there are at most [`MAX_LOGINS`].
     sessions: Vec<Option<Box<Session>>>,
     /// It takes no frames.
     is_dead: bool,
     /// It begins no command before.
     stalled_until: Instant,
+}
+
+/// What is behind a number.
+#[derive(Debug)]
+struct Lun {
+    unit: u16,
+    /// Who sees it; nobody stands for everyone.
+    initiators: Vec<Wwn>,
 }
 
 /// An initiator that is logged in to a target.
@@ -69,7 +77,9 @@ struct Session {
     max_payload_len: u16,
     /// PRLI has made the image pair.
     is_paired: bool,
-    /// By LUN.
+    /// The LUNs that it sees, in order.
+    luns: Vec<u16>,
+    /// By LUN, seen or not.
     attentions: Vec<Attentions>,
 }
 
@@ -106,8 +116,8 @@ impl Targets {
 
     /// The unit behind a LUN.
     pub(crate) fn unit(&self, target: usize, lun: usize) -> Option<&Unit> {
-        let unit = self.targets.get(target)?.luns.get(lun)?;
-        self.units.get(usize::from(*unit))
+        let lun = self.targets.get(target)?.luns.get(lun)?;
+        self.units.get(usize::from(lun.unit))
     }
 
     /// Whether something waits for room in the port.
@@ -251,7 +261,7 @@ impl Targets {
             for session in target.sessions.iter_mut().flatten() {
                 if is_meant(session.nexus) {
                     let luns = target.luns.iter().zip(&mut session.attentions);
-                    luns.filter(|(of_lun, _)| **of_lun == unit)
+                    luns.filter(|(lun, _)| lun.unit == unit)
                         .for_each(|(_, attentions)| attentions.establish(attention));
                 }
             }
@@ -260,6 +270,12 @@ impl Targets {
 }
 
 impl Target {
+    /// The LUNs that an initiator sees.
+    fn luns_of(&self, initiator: Wwn) -> Vec<u16> {
+        let sees = |lun: &Lun| lun.initiators.is_empty() || lun.initiators.contains(&initiator);
+        (0..).zip(&self.luns).filter(|(_, lun)| sees(lun)).map(|(number, _)| number).collect()
+    }
+
     fn session(&self, login: u16) -> Option<&Session> {
         self.sessions.get(usize::from(login))?.as_deref()
     }
@@ -269,32 +285,34 @@ impl Target {
     }
 }
 
-/// The units of a target's LUNs. Those with a serial number that is known already are not opened again.
+/// A target's LUNs with their units. Those with a serial number that is known already are not opened again.
 fn open_luns(
     target: &TargetConfig,
     port: PortIdentity,
     units: &mut Vec<Unit>,
     configs: &mut Vec<LunConfig>,
-) -> Result<Vec<u16>, ConfigError> {
+) -> Result<Vec<Lun>, ConfigError> {
     let mut luns = Vec::new();
     for (number, config) in target.luns.iter().enumerate() {
+        let initiators = config.initiators.clone();
+        let config = LunConfig { initiators: Vec::new(), ..config.clone() };
         let known =
             configs.iter().position(|other| !config.serial.is_empty() && other.serial == config.serial);
         let unit = match known {
-            Some(at) if configs[at] == *config => at,
-            Some(_) => return Err(ConfigError::SerialsDiffer(config.serial.clone())),
+            Some(at) if configs[at] == config => at,
+            Some(_) => return Err(ConfigError::SerialsDiffer(config.serial)),
             None => {
                 let serial = match config.serial.as_str() {
                     "" => format!("{:016x}-{number:04x}", target.wwpn.to_u64()),
                     serial => serial.into(),
                 };
-                units.push(Unit::open(config, serial)?);
-                configs.push(config.clone());
+                units.push(Unit::open(&config, serial)?);
+                configs.push(config);
                 units.len() - 1
             }
         };
         units[unit].ports.push(port);
-        luns.push(unit as u16);
+        luns.push(Lun { unit: unit as u16, initiators });
     }
     Ok(luns)
 }

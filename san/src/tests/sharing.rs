@@ -1,8 +1,8 @@
 //! Disks that several initiators, or several ports, share.
 
-use super::host::{Done, Host, Io, Net, TARGET};
+use super::host::{Done, Host, Io, Net, TARGET, cmnd, wwpn};
 use super::io::{read_10, write_10};
-use crate::{ConfigError, San, SanConfig, TargetConfig};
+use crate::{ConfigError, LunConfig, San, SanConfig, TargetConfig};
 use datapath::port::memory::{MemoryConfig, pair};
 use fc::wire::scsi::{AdditionalSense, SenseKey};
 use fc::wire::{FcId, Wwn};
@@ -123,4 +123,27 @@ fn one_serial_number_is_one_disk() {
     config.targets[1].luns[0].read_only = true;
     let (port, _other) = pair(MemoryConfig::default());
     assert!(matches!(San::new(port, &config), Err(ConfigError::SerialsDiffer(_))));
+}
+
+#[test]
+fn a_masked_lun_is_not_there_for_others() {
+    const REPORT_LUNS: [u8; 12] = [0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0];
+    let mut config = Net::small();
+    let lun = config.targets[0].luns[0].clone();
+    config.targets[0].luns = vec![lun.clone(), LunConfig { initiators: vec![wwpn(2), wwpn(3)], ..lun }];
+    let mut net = Net::new(&config);
+    let (a, b) = (net.log_in(1), net.log_in(2));
+    let listed = |end: &Done| end.data[8..].chunks(8).map(|lun| lun[1]).collect::<Vec<_>>();
+
+    assert_eq!(listed(&net.scsi(&a, &REPORT_LUNS, Io::In(64))), [0]);
+    assert_eq!(listed(&net.scsi(&b, &REPORT_LUNS, Io::In(64))), [0, 1]);
+
+    let mut read = |host: &Host| {
+        net.push_command(host, TARGET, 0x33, &cmnd(1, &read_10(0, 1), 512, Io::In(512)));
+        net.finish(host, TARGET, 0x33, Io::In(512))
+    };
+    let not_there = (SenseKey::ILLEGAL_REQUEST, AdditionalSense::LUN_NOT_SUPPORTED);
+    assert_eq!(read(&a).key(), Some(not_there));
+    assert_eq!(attention(&read(&b)), Some(AdditionalSense::POWER_ON_OR_RESET));
+    assert_eq!((read(&b).status, read(&a).key()), (0, Some(not_there)));
 }
