@@ -25,6 +25,9 @@ const MIN_MTU: usize = fcoe::MIN_LEN + MIN_MAX_PAYLOAD_LEN;
 pub struct SanConfig {
     /// What is around the targets.
     pub mode: Mode,
+    /// The VLAN, 1..=4094: VLAN requests are answered with it and all else is tagged with it. Without one everything
+    /// is untagged, and the answer is VLAN 0.
+    pub vlan: Option<u16>,
     /// The switch; nothing in VN2VN.
     pub fcf: FcfConfig,
     /// The targets, at most [`MAX_TARGETS`].
@@ -48,6 +51,7 @@ impl Default for SanConfig {
     fn default() -> Self {
         Self {
             mode: Mode::default(),
+            vlan: None,
             fcf: FcfConfig::default(),
             targets: vec![TargetConfig::default()],
             r_a_tov_ms: 10_000,
@@ -67,7 +71,7 @@ pub enum Mode {
     /// A switch with its name server is part of the SAN.
     #[default]
     Fabric,
-    /// No switch: VN_Ports claim their addresses and log in to each other (FC-BB-6). Frames have no VLAN tag.
+    /// No switch: VN_Ports claim their addresses and log in to each other (FC-BB-6).
     Vn2vn,
 }
 
@@ -93,9 +97,6 @@ pub struct FcfConfig {
     pub fka_adv_period_ms: u32,
     /// Whether ENodes and VN_Ports must send keep-alives; without, advertisements carry the D bit.
     pub keep_alives: bool,
-    /// The VLAN of the fabric, 1..=4094: VLAN requests are answered with it and all else is tagged with it.
-    /// Without one everything is untagged, and the answer is VLAN 0.
-    pub vlan: Option<u16>,
     /// The domain of its FC_IDs, 1..=239.
     pub domain: u8,
 }
@@ -111,7 +112,6 @@ impl Default for FcfConfig {
             priority: 128,
             fka_adv_period_ms: FkaAdvPeriod::DEFAULT_MS,
             keep_alives: true,
-            vlan: None,
             domain: 1,
         }
     }
@@ -257,14 +257,6 @@ impl SanConfig {
         }
     }
 
-    /// The VLAN of all that is sent.
-    pub(crate) fn vlan(&self) -> Option<u16> {
-        match self.mode {
-            Mode::Fabric => self.fcf.vlan,
-            Mode::Vn2vn => None,
-        }
-    }
-
     /// Checks every number and text.
     ///
     /// # Errors
@@ -292,7 +284,7 @@ impl SanConfig {
         if fcf.mac.is_multicast() || fcf.mac == MacAddr::ZERO {
             return Err(ConfigError::BadMac(fcf.mac));
         }
-        let vlan = fcf.vlan.unwrap_or(1);
+        let vlan = self.vlan.unwrap_or(1);
         range("vlan", vlan.into(), (1..=4094).contains(&vlan), "1 to 4094")?;
         range("number of targets", self.targets.len() as u64, self.targets.len() <= MAX_TARGETS, "0 to 255")?;
         for (at, target) in self.targets.iter().enumerate() {
@@ -390,10 +382,10 @@ mod tests {
     fn a_file_says_what_differs() {
         let text = r#"
             r_a_tov_ms = 4000
+            vlan = 100
             [fcf]
             mac = "02:00:00:00:00:07"
             fc_map = "0e:fc:01"
-            vlan = 100
             [[targets]]
             wwpn = "20:00:00:00:00:00:00:01"
             luns = [{ size_bytes = 8192, block_bytes = 4096 }, { file = "/srv/disk", read_only = true }]
@@ -401,7 +393,7 @@ mod tests {
         let config: SanConfig = toml::from_str(text).unwrap();
         config.check().unwrap();
         assert_eq!((config.r_a_tov_ms, config.e_d_tov_ms), (4000, 2000));
-        assert_eq!((config.fcf.fc_map, config.fcf.vlan), (FcMap([0x0e, 0xfc, 1]), Some(100)));
+        assert_eq!((config.fcf.fc_map, config.vlan), (FcMap([0x0e, 0xfc, 1]), Some(100)));
         assert_eq!(config.targets[0].wwpn, Wwn::from_u64(0x2000_0000_0000_0001));
         assert_eq!(
             (config.targets[0].luns[0].block_bytes, config.targets[0].luns[1].read_only),
@@ -418,7 +410,7 @@ mod tests {
         let changes: [(&str, Change); 10] = [
             ("max_payload_len", |c| c.max_payload_len = 2110),
             ("domain", |c| c.fcf.domain = 240),
-            ("vlan", |c| c.fcf.vlan = Some(4095)),
+            ("vlan", |c| c.vlan = Some(4095)),
             ("fka_adv_period_ms", |c| c.fcf.fka_adv_period_ms = 100),
             ("max_burst_len", |c| c.max_burst_len = 3),
             ("block_bytes", |c| c.targets[0].luns[0].block_bytes = 520),

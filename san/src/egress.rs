@@ -49,6 +49,17 @@ impl Egress {
         Self { tag, mtu, waiting: VecDeque::new(), dropped: 0 }
     }
 
+    /// Whether a frame is on the VLAN of what is sent. A tag that only carries a priority is as good as none.
+    pub(crate) fn is_our_vlan(&self, ethernet: &EthernetHeader) -> bool {
+        let id = |tag: Option<VlanTag>| tag.map_or(0, |tag| tag.id());
+        id(ethernet.vlan) == id(self.tag)
+    }
+
+    /// The VLAN as FIP says it: 0 is none.
+    pub(crate) fn vlan(&self) -> u16 {
+        self.tag.map_or(0, |tag| tag.id())
+    }
+
     /// Whether there is room for `frames` more.
     pub(crate) fn has_room_for(&self, frames: usize) -> bool {
         self.waiting.len() + frames <= MAX_WAITING_FRAMES

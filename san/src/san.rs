@@ -79,7 +79,7 @@ impl<P: Port> San<P> {
             is_stopped: false,
             received: Vec::with_capacity(RECEIVE_BURST),
             targets: Targets::new(config)?,
-            egress: Egress::new(config.vlan(), mtu),
+            egress: Egress::new(config.vlan, mtu),
             macs: topology.macs(),
             topology,
             counters: Counters::default(),
@@ -308,7 +308,12 @@ impl<P: Port> San<P> {
                 result.map(|()| Verdict::Release)
             }
             EtherType::FCOE => {
-                topology.admit(&ethernet)?;
+                if !topology.has_mac(ethernet.destination) {
+                    return Err(Drop::NotOurs);
+                }
+                if !cx.out.is_our_vlan(&ethernet) {
+                    return Err(Drop::Vlan);
+                }
                 let fcoe = FcoeFrame::parse(payload)?;
                 if !fcoe.sof.is_class_3() || !fcoe.eof.is_valid() {
                     return Err(Drop::Malformed);

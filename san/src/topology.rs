@@ -67,9 +67,9 @@ impl Topology {
         either!(self, topology => topology.handle_fip(cx, ethernet, payload))
     }
 
-    /// Whether an FCoE frame is for us and on our VLAN.
-    pub(crate) fn admit(&self, ethernet: &EthernetHeader) -> Result<(), Drop> {
-        either!(self, topology => topology.admit(ethernet))
+    /// Whether FCoE frames to this MAC address are for us.
+    pub(crate) fn has_mac(&self, mac: MacAddr) -> bool {
+        either!(self, topology => topology.has_mac(mac))
     }
 
     /// Where a frame that is for us goes. Only who is logged in may send, and only with its own addresses.

@@ -1,12 +1,13 @@
 //! The library against the SAN in a box, over real rings on a veth pair.
 
 use datapath::port::nic::{Nic, NicKind};
-use initiator::{Config, Disk, DiskError, DropReason, Initiator, Request, StartError};
-use san::{Remote, San, SanConfig};
+use fc::wire::Wwn;
+use initiator::{Config, Disk, DiskError, DropReason, Initiator, Request, StartError, Topology};
+use san::{Mode, Remote, San, SanConfig};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::{have_root, in_network_namespace, ip, noise, veth_pair};
 
 const OURS: &str = "xfcoe0";
@@ -21,9 +22,9 @@ struct RunningSan {
 }
 
 impl RunningSan {
-    fn start(config: &SanConfig) -> Self {
+    fn start(config: &SanConfig, kind: NicKind) -> Self {
         let remote = Arc::new(Remote::new().unwrap());
-        let (nic, port) = Nic::open(SANS, 0, NicKind::AfXdp, &[config.group()]).unwrap();
+        let (nic, port) = Nic::open(SANS, 0, kind, &[config.group()]).unwrap();
         let mut san = San::new(port, config).unwrap();
         let its_remote = Arc::clone(&remote);
         let thread = std::thread::spawn(move || {
@@ -100,9 +101,7 @@ fn data_moves_by_every_kind_of_port() {
     for (kind, vlan) in [(NicKind::AfXdp, None), (NicKind::AfXdp, Some(100)), (NicKind::AfPacket, None)] {
         in_network_namespace(|| {
             veth_pair(OURS, SANS, MTU);
-            let mut config = SanConfig::default();
-            config.fcf.vlan = vlan;
-            let _san = RunningSan::start(&config);
+            let _san = RunningSan::start(&SanConfig { vlan, ..SanConfig::default() }, NicKind::AfXdp);
             let initiator = Initiator::start(Config { kind, ..Config::new(OURS) }).unwrap();
             let disk = only_disk(&initiator);
             assert_eq!(initiator.inventory().vlan, vlan);
@@ -119,13 +118,43 @@ fn data_moves_by_every_kind_of_port() {
 }
 
 #[test]
+fn neighbours_find_each_other_and_come_back() {
+    if !have_root() {
+        return;
+    }
+    let (lower, higher) = (Wwn::from_u64(0x1000_0000_0000_0011), Wwn::from_u64(0x5000_0000_0000_0011));
+    for (kind, mtu, port_name) in [(NicKind::AfXdp, MTU, lower), (NicKind::AfPacket, 1500, higher)] {
+        in_network_namespace(|| {
+            veth_pair(OURS, SANS, mtu);
+            let _san = RunningSan::start(&SanConfig { mode: Mode::Vn2vn, ..SanConfig::default() }, kind);
+            let config = Config { kind, port_name: Some(port_name), ..Config::new(OURS) };
+            let initiator = Initiator::start(Config { topology: Topology::Vn2vn, ..config }).unwrap();
+            let disk = only_disk(&initiator);
+            move_data(&disk);
+            for interface in [OURS, SANS] {
+                ip(&["link", "set", interface, "down"]);
+                std::thread::sleep(Duration::from_millis(500));
+                ip(&["link", "set", interface, "up"]);
+                let begin = Instant::now();
+                while let Err(error) = disk.read_at(0, &mut [0; 4096]) {
+                    assert!(begin.elapsed() < LOGIN, "{kind:?}, after {interface} was down: {error}");
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            move_data(&disk);
+            initiator.stop();
+        });
+    }
+}
+
+#[test]
 fn requests_that_do_not_fit_are_refused_before_they_leave() {
     if !have_root() {
         return;
     }
     in_network_namespace(|| {
         veth_pair(OURS, SANS, MTU);
-        let _san = RunningSan::start(&SanConfig::default());
+        let _san = RunningSan::start(&SanConfig::default(), NicKind::AfXdp);
         let initiator = Initiator::start(Config::new(OURS)).unwrap();
         let disk = only_disk(&initiator);
         let blocks = disk.info().blocks;
@@ -200,7 +229,7 @@ fn ping_works_beside_it() {
                 }
                 ip(&["link", "set", SANS, "up"]);
                 ip(&["address", "add", "192.0.2.2/24", "dev", SANS]);
-                let san = RunningSan::start(&SanConfig::default());
+                let san = RunningSan::start(&SanConfig::default(), NicKind::AfXdp);
                 let _ = is_done.recv();
                 drop(san);
             });

@@ -29,7 +29,7 @@ impl Fabric {
         if frame.operation == Operation::VLAN_REQUEST {
             return self.notify_vlan(cx, ethernet, &frame);
         }
-        if !self.is_our_vlan(ethernet) {
+        if !cx.out.is_our_vlan(ethernet) {
             return Err(Drop::Vlan);
         }
         match frame.operation {
@@ -38,12 +38,6 @@ impl Fabric {
             Operation::KEEP_ALIVE => self.keep_alive(cx, ethernet.source, &frame),
             _ => Err(Drop::Unexpected),
         }
-    }
-
-    /// Whether a frame is on the fabric's VLAN. A tag that only carries a priority is as good as none.
-    pub(super) fn is_our_vlan(&self, ethernet: &EthernetHeader) -> bool {
-        let id = ethernet.vlan.map_or(0, |tag| tag.id());
-        id == self.config.vlan.unwrap_or(0)
     }
 
     /// VLAN discovery (FC-BB-5, 7.9.2): the answer goes back on the VLAN of the request. A fabric without a VLAN
@@ -55,7 +49,7 @@ impl Fabric {
         frame: &FipFrame,
     ) -> Result<(), Drop> {
         let mac = frame.mac()?;
-        let vlan = Descriptor::Vlan(self.config.vlan.unwrap_or(0));
+        let vlan = Descriptor::Vlan(cx.out.vlan());
         let descriptors = vec![Descriptor::Mac(self.config.mac), vlan];
         let notification = FipFrame::new(Operation::VLAN_NOTIFICATION, Flags::NONE, descriptors);
         cx.out.fip_tagged(self.path(mac), &notification, ethernet.vlan);

@@ -83,13 +83,9 @@ impl Fabric {
         }
     }
 
-    /// Whether an FCoE frame is for the FCF and on the fabric's VLAN.
-    pub(crate) fn admit(&self, ethernet: &EthernetHeader) -> Result<(), Drop> {
-        match ethernet.destination == self.config.mac {
-            true if self.is_our_vlan(ethernet) => Ok(()),
-            true => Err(Drop::Vlan),
-            false => Err(Drop::NotOurs),
-        }
+    /// Whether frames to this MAC address are for the FCF.
+    pub(crate) fn has_mac(&self, mac: MacAddr) -> bool {
+        mac == self.config.mac
     }
 
     /// Only who is logged in may send, and only with the addresses granted (FC-BB-5, annex D).

@@ -274,7 +274,7 @@ fn a_link_that_no_login_fits_is_refused() {
 #[test]
 fn a_vlan_is_told_and_used() {
     let mut config = Net::small();
-    config.fcf.vlan = Some(100);
+    config.vlan = Some(100);
     let mut net = Net::new(&config);
     let request = FipFrame::new(Operation::VLAN_REQUEST, Flags::NONE, vec![Descriptor::Mac(ENODE)]);
     assert!(net.wire.push(&request.to_ethernet(MacAddr::ALL_FCF, ENODE, None)));

@@ -86,7 +86,7 @@ impl Net {
     }
 
     fn with_port(config: &SanConfig, (port, wire): (MemoryPort, MemoryWire)) -> Self {
-        let tag = config.fcf.vlan.map(|id| VlanTag::new(id, 3));
+        let tag = config.vlan.map(|id| VlanTag::new(id, 3));
         let san = San::new(port, config).unwrap();
         let mut net = Self { san, wire, now: Instant::ZERO, config: config.clone(), tag };
         net.run();

@@ -17,7 +17,7 @@ mod neighbours;
 mod vn_port;
 
 use crate::config::SanConfig;
-use crate::context::Context;
+use crate::context::{Context, Path};
 use crate::counters::Drop;
 use crate::orders::Death;
 use crate::topology::{Event, Route};
@@ -25,7 +25,7 @@ use claim::{Claim, NEVER, Reaction};
 use fc::time::Instant;
 use fc::wire::MacAddr;
 use fc::wire::ethernet::EthernetHeader;
-use fc::wire::fip::{FipFrame, Flags, Operation};
+use fc::wire::fip::{Descriptor, FipFrame, Flags, Operation};
 use fc::wire::header::FcHeader;
 use links::Links;
 use neighbours::{Neighbour, Neighbours, Speaker, vn_mac};
@@ -64,15 +64,9 @@ impl Vn2vn {
         }
     }
 
-    /// Whether an FCoE frame is to a VN2VN port, without a VLAN. A tag that only carries a priority is as good as
-    /// none.
-    pub(crate) fn admit(&self, ethernet: &EthernetHeader) -> Result<(), Drop> {
-        let is_vn2vn = ethernet.destination == vn_mac(ethernet.destination.fc_id());
-        match ethernet.vlan.map_or(0, |tag| tag.id()) {
-            0 if is_vn2vn => Ok(()),
-            0 => Err(Drop::NotOurs),
-            _ => Err(Drop::Vlan),
-        }
+    /// Whether this MAC address is one that a VN2VN port can have. Whose it is follows from the frame's D_ID.
+    pub(crate) fn has_mac(&self, mac: MacAddr) -> bool {
+        mac == vn_mac(mac.fc_id())
     }
 
     /// Frames come over links only, between the MAC addresses that belong to their N_Port_IDs.
@@ -99,10 +93,13 @@ impl Vn2vn {
         if number.is_none() && !is_to_all {
             return Err(Drop::NotOurs);
         }
-        if ethernet.vlan.is_some_and(|tag| tag.id() != 0) {
+        let frame = FipFrame::parse(payload)?;
+        if frame.operation == Operation::VLAN_REQUEST && is_to_all {
+            return self.notify_vlan(cx, ethernet, &frame);
+        }
+        if !cx.out.is_our_vlan(ethernet) {
             return Err(Drop::Vlan);
         }
-        let frame = FipFrame::parse(payload)?;
         let result = match (frame.operation, number) {
             (Operation::LINK_SERVICE_REQUEST, Some(number)) => {
                 self.answer_link_service(cx, number, ethernet.source, &frame)
@@ -196,6 +193,22 @@ impl Vn2vn {
     pub(crate) fn macs(&self) -> Vec<MacAddr> {
         let claimed = self.ports.iter().filter(|port| port.claim.is_claimed());
         self.ports.iter().map(|port| port.enode).chain(claimed.map(|port| vn_mac(port.id()))).collect()
+    }
+
+    /// VLAN discovery (FC-BB-6): one answer for all targets, on the VLAN of the request.
+    fn notify_vlan(
+        &self,
+        cx: &mut Context<'_>,
+        ethernet: &EthernetHeader,
+        frame: &FipFrame,
+    ) -> Result<(), Drop> {
+        let destination = frame.mac()?;
+        if let Some(VnPort { enode, .. }) = self.ports.iter().find(|port| port.claim.is_plugged()) {
+            let descriptors = vec![Descriptor::Mac(*enode), Descriptor::Vlan(cx.out.vlan())];
+            let notification = FipFrame::new(Operation::VN2VN_VLAN_NOTIFICATION, Flags::NONE, descriptors);
+            cx.out.fip_tagged(Path { destination, source: *enode }, &notification, ethernet.vlan);
+        }
+        Ok(())
     }
 
     /// A frame about N_Port_IDs, to target `number` or to all.

@@ -13,11 +13,11 @@ const LUN_MIB: u64 = 64;
 pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     let lun = LunConfig { size_bytes: LUN_MIB << 20, serial: SERIAL.into(), ..LunConfig::default() };
-    let mut config = SanConfig {
+    let config = SanConfig {
+        vlan: Some(VLAN),
         targets: vec![TargetConfig { luns: vec![lun], ..TargetConfig::default() }],
         ..SanConfig::default()
     };
-    config.fcf.vlan = Some(VLAN);
     let san = lab.san("san", config)?;
     let mut guest = lab.guest("guest", GuestConfig::default())?;
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::TargetConfig;
+use fc::wire::ethernet::VlanTag;
 
 /// Milliseconds from one frame to the next.
 fn gaps(said: &[Said]) -> Vec<u128> {
@@ -182,6 +183,26 @@ fn one_who_takes_the_link_for_two_ports_only_is_shown_that_there_are_others() {
 }
 
 #[test]
+fn a_vlan_is_told_and_used() {
+    for vlan in [None, Some(100)] {
+        let mut net = Net::new(&SanConfig { vlan, ..config() });
+        let tag = vlan.map(|id| VlanTag::new(id, 3));
+        let said = net.pass(Duration::from_secs(2));
+        assert!(said.iter().all(|said| said.ethernet.vlan == tag));
+        let host = low(1);
+        let request = FipFrame::new(Operation::VLAN_REQUEST, Flags::NONE, vec![Descriptor::Mac(host.enode)]);
+        let request = request.to_ethernet(MacAddr::ALL_VN2VN_ENODE, host.enode, None);
+        assert!(net.wire.push(&request));
+        let said = net.run_fip();
+        assert_eq!(operations(&said), [Operation::VN2VN_VLAN_NOTIFICATION]);
+        let ethernet = said[0].ethernet;
+        assert_eq!((ethernet.destination, ethernet.source, ethernet.vlan), (host.enode, TARGET_ENODE, None));
+        assert_eq!(said[0].frame.vlans().collect::<Vec<_>>(), [vlan.unwrap_or(0)]);
+        assert_eq!(only_els(&net.arrive(&host)).kind, ElsKind::Flogi);
+    }
+}
+
+#[test]
 fn what_cannot_be_is_dropped() {
     let mut net = Net::up(&config());
     let host = low(1);
@@ -206,7 +227,7 @@ fn what_cannot_be_is_dropped() {
     net.say(&Host { wwpn: TARGET_NAME, ..host }, Operation::CLAIM_NOTIFICATION);
     net.push_fip(host.enode, MacAddr::ALL_FCF, &claim);
     net.push_fip(host.enode, MacAddr([2, 0, 0, 0, 0, 9]), &claim);
-    net.tag = Some(fc::wire::ethernet::VlanTag::new(100, 3));
+    net.tag = Some(VlanTag::new(100, 3));
     net.say(&host, Operation::CLAIM_NOTIFICATION);
     assert!(net.run().is_empty());
     let counters = net.san.stats().counters;

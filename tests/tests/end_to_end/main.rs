@@ -1,5 +1,8 @@
 //! A whole initiator against the SAN in a box, over a link in memory, in one thread and with a clock of its own.
 
+mod fabric;
+mod vn2vn;
+
 use control::{Config, Control, Edge, EnodeConfig, Inventory};
 use datapath::consumer::Consumer;
 use datapath::core::{ControlLink, Core, CoreConfig};
@@ -8,10 +11,11 @@ use datapath::port::{Port, Waker};
 use fc::messages::{Cdb, Command, Completion, FromCore, NexusId, ToCore, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::vn_port::{Identity, LoginKind};
+use fc::wire::fcoe;
 use fc::wire::fcp::Lun;
 use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, Status};
 use fc::wire::{MacAddr, Wwn};
-use san::{San, SanConfig};
+use san::{Mode, San, SanConfig};
 use std::sync::Arc;
 use tests::noise;
 
@@ -71,8 +75,14 @@ struct World {
 }
 
 impl World {
+    /// An initiator in the SAN's mode.
     fn new(san: &SanConfig) -> Self {
+        Self::with_mtu(san, fcoe::MAX_LEN as u32)
+    }
+
+    fn with_mtu(san: &SanConfig, mtu: u32) -> Self {
         let (ours, theirs) = memory::pair(MemoryConfig::default());
+        let (ours, theirs) = (ours.with_mtu(mtu), theirs.with_mtu(mtu));
         let waker = || Arc::new(Waker::new().unwrap());
         let mut core = Core::new(ours, &CoreConfig { number: 0 }, waker(), waker());
         let (scans, consumer) = (core.attach_consumer(16, waker()), core.attach_consumer(32, waker()));
@@ -82,10 +92,19 @@ impl World {
             node_name,
             symbolic_port_name: b"simulated port".to_vec(),
             symbolic_node_name: b"simulated node".to_vec(),
-            max_payload_len: 2112,
+            max_payload_len: fcoe::max_payload_len(mtu).unwrap(),
             login: LoginKind::Flogi,
         };
-        let enode = EnodeConfig::Fabric(fc::fip::Config::new(MAC, node_name));
+        let max_fcoe_size = u16::try_from(mtu).unwrap();
+        let enode = match san.mode {
+            Mode::Fabric => {
+                EnodeConfig::Fabric(fc::fip::Config { max_fcoe_size, ..fc::fip::Config::new(MAC, node_name) })
+            }
+            Mode::Vn2vn => EnodeConfig::Vn2vn(fc::vn2vn::Config {
+                max_fcoe_size,
+                ..fc::vn2vn::Config::new(MAC, node_name, port_name)
+            }),
+        };
         let control = Control::new(Config { enode, identity });
         let inventory = Inventory::default();
         let edge = SimEdge {
@@ -131,6 +150,20 @@ impl World {
         });
     }
 
+    /// Blocks here and there, as the SAN has them and as we read them.
+    fn move_data(&mut self) {
+        let blocks = 256 << 11;
+        for (lba, len) in [(0, 512), (7, 4096), (100, 64 << 10), (1000, 256 << 10), (blocks - 1, 512)] {
+            let data = noise(len, lba + 1);
+            self.write(lba, data.clone());
+            let mut in_the_san = vec![0; len];
+            self.san.read_lun(0, 0, lba * 512, &mut in_the_san).unwrap();
+            assert_eq!(in_the_san, data, "as the SAN has it");
+            assert_eq!(self.read(lba, len), data, "as we read it");
+        }
+        assert_eq!(self.core.report().counters.dropped_total(), 0);
+    }
+
     fn nexus(&self) -> NexusId {
         self.edge.inventory.targets[0].nexus
     }
@@ -166,113 +199,5 @@ impl World {
         let completion = self.run(command, Transfer::Read(vec![0; len].into()));
         assert_eq!(completion.result.unwrap().transferred as usize, len);
         completion.transfer.into_buffer().unwrap().into_vec()
-    }
-}
-
-fn small_san(vlan: Option<u16>) -> SanConfig {
-    let mut config = SanConfig::default();
-    config.fcf.vlan = vlan;
-    config
-}
-
-#[test]
-fn it_logs_in_finds_the_lun_and_moves_data() {
-    for vlan in [None, Some(100)] {
-        let mut world = World::new(&small_san(vlan));
-        world.wait_for_luns();
-        let inventory = &world.edge.inventory;
-        assert_eq!(inventory.vlan, vlan);
-        assert!(inventory.link_up && inventory.login_time.is_some());
-        let [fcf] = &inventory.fcfs[..] else { panic!("one FCF: {inventory:#?}") };
-        assert!(fcf.selected && fcf.refusal.is_none());
-        let [port] = &inventory.vn_ports[..] else { panic!("one VN_Port: {inventory:#?}") };
-        assert_eq!(world.edge.macs, [port.mac.unwrap()]);
-        let [target] = &inventory.targets[..] else { panic!("one target: {inventory:#?}") };
-        assert_eq!(target.max_payload_len, 2112);
-        let [lun] = &target.luns[..] else { panic!("one LUN: {inventory:#?}") };
-        let capacity = lun.unit.as_ref().unwrap().capacity.unwrap();
-        assert_eq!((capacity.blocks, capacity.block_len_bytes), (256 << 11, 512));
-
-        for (lba, len) in
-            [(0, 512), (7, 4096), (100, 64 << 10), (1000, 256 << 10), (capacity.blocks - 1, 512)]
-        {
-            let data = noise(len, lba + 1);
-            world.write(lba, data.clone());
-            let mut in_the_san = vec![0; len];
-            world.san.read_lun(0, 0, lba * 512, &mut in_the_san).unwrap();
-            assert_eq!(in_the_san, data, "as the SAN has it");
-            assert_eq!(world.read(lba, len), data, "as we read it");
-        }
-        assert_eq!(world.core.report().counters.dropped_total(), 0);
-    }
-}
-
-#[test]
-fn errors_of_the_target_come_decoded() {
-    let mut world = World::new(&small_san(None));
-    world.wait_for_luns();
-    let extent = Extent::sixteen(256 << 11, 1);
-    let command = ScsiCommand::Read { extent, flags: IoFlags::default() };
-    let ended = world.run(command, Transfer::Read(vec![0; 512].into())).result.unwrap();
-    assert_eq!(ended.status, Status::CHECK_CONDITION);
-    let text = ended.sense.unwrap().to_string();
-    assert!(text.to_lowercase().contains("out of range"), "{text}");
-}
-
-#[test]
-fn the_login_lives_as_long_as_keep_alives_do() {
-    let mut world = World::new(&small_san(None));
-    world.wait_for_luns();
-    let fc_id = world.edge.inventory.vn_ports[0].fc_id;
-    world.run_for(Duration::from_secs(300));
-    assert!(world.edge.inventory.targets[0].ready);
-    assert_eq!(world.edge.inventory.vn_ports[0].fc_id, fc_id);
-    assert_eq!(world.san.stats().logins, 1);
-}
-
-#[test]
-fn it_comes_back_after_a_link_bounce_and_a_switch_restart() {
-    let mut world = World::new(&small_san(None));
-    world.wait_for_luns();
-    let nexus = world.nexus();
-    world.write(5, noise(4096, 5));
-
-    world.edge.link = Some(false);
-    world.step();
-    assert!(!world.edge.inventory.targets[0].ready && world.edge.macs.is_empty());
-    world.submit(ScsiCommand::TestUnitReady, Transfer::None);
-    world.step();
-    assert_eq!(world.consumer.poll().unwrap().result, Err(TransportError::NexusGone));
-    world.edge.link = Some(true);
-    world.wait_for_luns();
-    assert_eq!(world.nexus(), nexus, "a disk keeps its nexus");
-    assert_eq!(world.read(5, 4096), noise(4096, 5));
-
-    let now = world.now;
-    world.san.restart(now);
-    world.run_until(Duration::from_secs(5), |world| !world.edge.inventory.targets[0].ready);
-    world.wait_for_luns();
-    assert_eq!(world.read(5, 4096), noise(4096, 5));
-}
-
-#[test]
-fn it_logs_out_when_it_is_told_to() {
-    let mut world = World::new(&small_san(None));
-    world.wait_for_luns();
-    let now = world.now;
-    world.control.shutdown(now);
-    world.run_until(Duration::from_secs(2), |world| world.control.is_offline());
-    assert_eq!(world.san.stats().logins, 0);
-    assert!(world.edge.macs.is_empty());
-}
-
-#[test]
-fn every_chunk_is_accounted_for_when_all_is_quiet() {
-    let mut world = World::new(&small_san(None));
-    world.wait_for_luns();
-    world.write(0, noise(256 << 10, 3));
-    world.run_for(Duration::from_secs(1));
-    for account in [world.core.port_mut().account(), world.san.port().account()] {
-        assert!(account.is_balanced() && account.held == 0, "{account:?}");
     }
 }
