@@ -1,4 +1,4 @@
-//! How long to wait before something that failed is tried again.
+//! How long to wait for an answer, and before something that failed is tried again.
 
 use crate::jitter::Jitter;
 use crate::time::Duration;
@@ -26,6 +26,13 @@ impl Backoff {
         self.failures
     }
 
+    /// How long to wait for an answer that may take `most`: 2 E_D_TOV at first, and twice as long after each
+    /// failure. Where frames are lost the first try is, more often than the answer is slow; a port that is slow gets
+    /// the time in the end.
+    pub(crate) fn patience(&self, e_d_tov: Duration, most: Duration) -> Duration {
+        e_d_tov.saturating_mul(2 << self.failures.min(16)).min(most)
+    }
+
     /// It has worked.
     pub(crate) const fn reset(&mut self) {
         self.failures = 0;
@@ -43,6 +50,17 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patience_grows_with_failures_up_to_what_an_answer_may_take() {
+        let mut backoff = Backoff::new(7);
+        for expected in [4, 8, 16, 20, 20] {
+            let patience = backoff.patience(Duration::from_secs(2), Duration::from_secs(20));
+            assert_eq!(patience, Duration::from_secs(expected));
+            backoff.fail();
+        }
+        assert_eq!(backoff.patience(Duration::from_secs(2), Duration::from_secs(1)), Duration::from_secs(1));
+    }
 
     #[test]
     fn waits_double_up_to_the_longest_and_start_anew() {

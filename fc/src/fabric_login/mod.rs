@@ -287,7 +287,8 @@ impl FabricLogin {
             State::Waiting { .. } => self.log_in(),
             State::Registering { session, step, retry_at, .. } => {
                 *retry_at = None;
-                self.orders.push_back(Order::Ask(step.request(&self.identity, session)));
+                let (request, e_d_tov) = (step.request(&self.identity, session), session.e_d_tov);
+                self.ask(request, e_d_tov);
             }
             State::Online { .. } => self.ask_name_server(now),
             State::Offline | State::LoggingIn | State::LoggingOut => {}
@@ -309,13 +310,14 @@ impl FabricLogin {
             LoginKind::Flogi => (ElsKind::Flogi, ElsRequest::Flogi(parameters), FLOGI_TIMEOUT),
             LoginKind::Fdisc => (ElsKind::Fdisc, ElsRequest::Fdisc(parameters), FDISC_TIMEOUT),
         };
-        self.orders.push_back(Order::Ask(Request {
+        let request = Request {
             via: Via::Fip { kind, mac: MacAddr::ZERO },
             s_id: FcId::UNASSIGNED,
             d_id: FcId::F_PORT,
             service: Service::Els(request),
             timeout,
-        }));
+        };
+        self.ask(request, DEFAULT_E_D_TOV);
         self.state = State::LoggingIn;
     }
 
@@ -336,7 +338,7 @@ impl FabricLogin {
 
     fn register(&mut self, session: Session) {
         let (step, ports) = (Step::FIRST, BTreeMap::new());
-        self.orders.push_back(Order::Ask(step.request(&self.identity, &session)));
+        self.ask(step.request(&self.identity, &session), session.e_d_tov);
         self.state = State::Registering { session, step, retry_at: None, ports };
     }
 
@@ -346,7 +348,8 @@ impl FabricLogin {
         match step.next() {
             Some(next) => {
                 *step = next;
-                self.orders.push_back(Order::Ask(next.request(&self.identity, session)));
+                let (request, e_d_tov) = (next.request(&self.identity, session), session.e_d_tov);
+                self.ask(request, e_d_tov);
             }
             None => {
                 let discovery = Discovery::new(core::mem::take(ports));
@@ -357,9 +360,17 @@ impl FabricLogin {
     }
 
     fn ask_name_server(&mut self, now: Instant) {
-        if let State::Online { session, discovery } = &mut self.state {
-            self.orders.extend(discovery.next_request(now, session).map(Order::Ask));
+        if let State::Online { session, discovery } = &mut self.state
+            && let Some(request) = discovery.next_request(now, session)
+        {
+            let e_d_tov = session.e_d_tov;
+            self.ask(request, e_d_tov);
         }
+    }
+
+    fn ask(&mut self, request: Request, e_d_tov: Duration) {
+        let timeout = self.backoff.patience(e_d_tov, request.timeout);
+        self.orders.push_back(Order::Ask(Request { timeout, ..request }));
     }
 
     /// The name server has logged us out and forgotten what we registered. The ports stay until it says otherwise.

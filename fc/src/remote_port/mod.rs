@@ -445,8 +445,10 @@ impl RemotePort {
     }
 
     fn verify(&mut self, peer: Peer, target: Target, timeouts: u32) {
-        let adisc = ElsRequest::Adisc(self.local.adisc());
-        self.orders.push_back(Order::Ask(self.request(adisc)));
+        // A login that works is not given up for a port that is slow.
+        let timeout = self.local.els_timeout();
+        let adisc = Request { timeout, ..self.request(ElsRequest::Adisc(self.local.adisc())) };
+        self.orders.push_back(Order::Ask(adisc));
         self.state = State::Verifying { peer, target, timeouts };
     }
 
@@ -486,7 +488,7 @@ impl RemotePort {
             s_id: self.local.id,
             d_id: self.id,
             service: Service::Els(request),
-            timeout: self.local.els_timeout(),
+            timeout: self.backoff.patience(self.local.e_d_tov, self.local.els_timeout()),
         }
     }
 }
