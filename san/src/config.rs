@@ -16,9 +16,6 @@ pub const MAX_TARGETS: usize = 255;
 /// The most LUNs of one target: those of single-level peripheral addressing.
 pub const MAX_LUNS: usize = 256;
 
-/// The MTU that the smallest payload a port may offer needs.
-const MIN_MTU: usize = fcoe::MIN_LEN + MIN_MAX_PAYLOAD_LEN;
-
 /// A whole SAN. Its default is one target with one RAM disk of 256 MiB.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -217,11 +214,13 @@ pub enum ConfigError {
     },
     /// No frame that a login may ask for fits the link.
     #[error(
-        "the interface's MTU is {mtu}, and FCoE needs {MIN_MTU} at least, 2158 for full frames; raise it by `ip link set .. mtu 2500`"
+        "an MTU of {mtu} is too small for FCoE, of which a full frame needs {FULL_MTU}; raise it by `ip link set .. mtu \
+         2500`, and on the switch too",
+        FULL_MTU = fcoe::MAX_LEN
     )]
     SmallMtu {
         /// The interface's MTU.
-        mtu: usize,
+        mtu: u32,
     },
     /// An address that can't be a switch's.
     #[error("the FCF's MAC address {0} is a group address or zero; use one such as 02:fc:f0:00:00:01")]
@@ -302,15 +301,6 @@ impl SanConfig {
         }
         self.faults.check()
     }
-}
-
-/// The most payload bytes of an FC frame on a link with this MTU: whole words.
-///
-/// # Errors
-/// [`ConfigError::SmallMtu`].
-pub(crate) fn payload_len_of(mtu: usize) -> Result<u16, ConfigError> {
-    let len = mtu.saturating_sub(fcoe::MIN_LEN).min(MAX_PAYLOAD_LEN);
-    if len < MIN_MAX_PAYLOAD_LEN { Err(ConfigError::SmallMtu { mtu }) } else { Ok(len as u16 & !3) }
 }
 
 impl LunConfig {

@@ -43,7 +43,7 @@ pub(crate) struct Egress {
 
 impl Egress {
     /// All is sent on this VLAN, with payloads of up to `mtu` bytes.
-    pub(crate) fn new(vlan: Option<u16>, mtu: usize) -> Self {
+    pub(crate) fn new(vlan: Option<u16>, mtu: u32) -> Self {
         let tag = vlan.map(|id| VlanTag::new(id, VLAN_PRIORITY));
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX).min(MAX_FCOE_SIZE);
         Self { tag, mtu, waiting: VecDeque::new(), dropped: 0 }

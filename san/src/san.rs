@@ -1,6 +1,6 @@
 //! The whole SAN on one port.
 
-use crate::config::{ConfigError, SanConfig, payload_len_of};
+use crate::config::{ConfigError, SanConfig};
 use crate::context::{Context, Incoming, Path, Sender};
 use crate::counters::{Counters, Drop};
 use crate::egress::Egress;
@@ -13,7 +13,7 @@ use datapath::port::faulty::FaultyPort;
 use datapath::port::{Frame, Port};
 use fc::time::{Duration, Instant};
 use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
-use fc::wire::fcoe::FcoeFrame;
+use fc::wire::fcoe::{self, FcoeFrame};
 use fc::wire::{MacAddr, Wwn};
 use std::io;
 
@@ -68,8 +68,14 @@ impl<P: Port> San<P> {
     /// For settings that are out of range, a link that no FC frame fits, and disks that can't be opened.
     pub fn new(port: P, config: &SanConfig) -> Result<Self, ConfigError> {
         config.check()?;
-        let mtu = (port.info().mtu as usize).min(port.capacity().saturating_sub(MAX_HEADER_LEN));
-        let max_payload_len = config.max_payload_len.min(payload_len_of(mtu)?);
+        let mtu = port.info().mtu.min(port.capacity().saturating_sub(MAX_HEADER_LEN) as u32);
+        let fitting = fcoe::max_payload_len(mtu).ok_or(ConfigError::SmallMtu { mtu })?;
+        if fitting < config.max_payload_len {
+            tracing::warn!(
+                "an MTU of {mtu} allows {fitting} bytes of payload a frame; 2500 is usual for FCoE"
+            );
+        }
+        let max_payload_len = config.max_payload_len.min(fitting);
         let config = &SanConfig { max_payload_len, ..config.clone() };
         let mut port = FaultyPort::new(port, config.faults.seed);
         set_link_faults(&mut port, &config.faults);

@@ -5,8 +5,7 @@ use crate::config;
 use crate::fault::{Server, Summary};
 use crate::interrupt::Interrupt;
 use crate::netns::Namespace;
-use crate::preflight::{self, Refusal};
-use crate::program;
+use crate::{preflight, program};
 use anyhow::Context as _;
 use datapath::port::nic::{Nic, NicKind};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -23,11 +22,7 @@ pub(crate) fn command(args: &cli::San, json: bool, interrupt: &Interrupt) -> any
         Some(path) => config::load(path, check)?,
         None => SanConfig::default(),
     };
-    match preflight::interface(&args.interface, args.port) {
-        // Frames are shorter then.
-        Err(refusal @ Refusal::SmallMtu { .. }) => tracing::warn!("{refusal}"),
-        other => drop(other?),
-    }
+    preflight::interface(&args.interface, args.port)?;
     let interface = args.interface.clone();
     let control = args.control.clone().or_else(|| config.control.clone());
     let san =

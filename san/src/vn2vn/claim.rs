@@ -204,3 +204,80 @@ impl Claim {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use State::{Claiming, Down, Probing, ProbingAgain, Up, Waiting};
+
+    const NAME: Wwn = Wwn::from_u64(0x2000_02fc_f000_0101);
+
+    fn claim(state: State) -> Claim {
+        Claim { state, ..Claim::new(NAME, |_| false) }
+    }
+
+    /// What another port with this port's N_Port_ID says: the operation, whether it has the higher name, and whether
+    /// its frame has the REC flag.
+    const SAID: [(Operation, bool, bool); 11] = [
+        (Operation::PROBE_REQUEST, false, false),
+        (Operation::PROBE_REQUEST, false, true),
+        (Operation::PROBE_REQUEST, true, false),
+        (Operation::PROBE_REPLY, false, false),
+        (Operation::PROBE_REPLY, true, false),
+        (Operation::CLAIM_NOTIFICATION, false, false),
+        (Operation::CLAIM_NOTIFICATION, true, false),
+        (Operation::CLAIM_RESPONSE, false, false),
+        (Operation::CLAIM_RESPONSE, true, false),
+        (Operation::BEACON, false, false),
+        (Operation::BEACON, true, false),
+    ];
+    /// R: reply to it, C: claim again, G: give the N_Port_ID up.
+    #[rustfmt::skip]
+    const REACTIONS: [(State, &str); 6] = [
+        //               probe  reply  claim  resp.  beacon
+        (Waiting,      " G G G   G G    G G    G G    G G "),
+        (Probing,      " R G G   G G    G G    G G    G G "),
+        (ProbingAgain, " R G G   G G    G G    G G    G G "),
+        (Claiming,     " R R R   G G    C G    C G    C C "),
+        (Up,           " R R R   C C    C G    C G    C C "),
+        (Down,         " - - -   - -    - -    - -    - - "),
+    ];
+
+    #[test]
+    fn every_state_reacts_as_the_table_says() {
+        for (state, row) in REACTIONS {
+            let expected: Vec<_> = row.split_whitespace().collect();
+            assert_eq!(expected.len(), SAID.len());
+            for ((operation, wins, is_recorded), expected) in SAID.into_iter().zip(expected) {
+                let reaction = match claim(state).react(operation, wins, is_recorded) {
+                    Reaction::Reply => "R",
+                    Reaction::Claim => "C",
+                    Reaction::GiveUp => "G",
+                    Reaction::Ignore => "-",
+                };
+                assert_eq!(reaction, expected, "{state:?} {operation:?} wins {wins} recorded {is_recorded}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_id_is_of_the_name_if_it_can_be() {
+        let id = |name, taken: u32| Claim::new(Wwn::from_u64(name), |id| id.to_u32() == taken).id();
+        assert_eq!(id(0x2000_0000_0000_1234, 0), FcId::from_u32(0x1234));
+        assert_eq!(id(0x2000_0000_0001_1234, 0), FcId::from_u32(0x1234));
+        for (name, taken) in
+            [(0x2000_0000_0001_0000, 0), (0x2000_0000_0000_ffff, 0), (0x2000_0000_0000_1234, 0x1234)]
+        {
+            let id = id(name, taken);
+            assert!(is_claimable(id) && id.to_u32() != taken, "{id}");
+        }
+    }
+
+    #[test]
+    fn others_are_answered_now_and_then_only() {
+        let mut claim = claim(Up);
+        let at = |ms| Instant::ZERO + Duration::from_millis(ms);
+        let answers = [0, 1, 399, 400, 401, 800].map(|ms| claim.may_answer(at(ms)));
+        assert_eq!(answers, [true, false, false, true, false, true]);
+    }
+}

@@ -199,7 +199,7 @@ impl Vn2vn {
         link.peer.max_payload_len = max_payload_len;
         let Link { own, peer, asking, .. } = *link;
         if was_up {
-            self.events.push(Event::Ended(peer.login));
+            self.events.push_back(Event::Ended(peer.login));
         }
         // Where both have sent one, the neighbour is not ready before it has answered ours.
         if !matches!(asking, Asking::Sent { .. }) {
@@ -222,7 +222,7 @@ impl Vn2vn {
         let link = self.links.find_mut(peer, own).expect("the caller has looked");
         link.asking = Asking::No;
         if self.ports[link.number].port_name > link.peer.port_name {
-            self.events.push(Event::LogIn { number: link.number, own, to: link.peer });
+            self.events.push_back(Event::LogIn { number: link.number, own, to: link.peer });
         }
     }
 

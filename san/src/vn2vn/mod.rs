@@ -29,6 +29,7 @@ use fc::wire::fip::{Descriptor, FipFrame, Flags, Operation};
 use fc::wire::header::FcHeader;
 use links::Links;
 use neighbours::{Neighbour, Neighbours, Speaker, vn_mac};
+use std::collections::VecDeque;
 use vn_port::VnPort;
 
 /// All targets' N_Port_IDs, the neighbours and the links between them.
@@ -39,7 +40,7 @@ pub(crate) struct Vn2vn {
     neighbours: Neighbours,
     links: Links,
     /// What the targets have not been told.
-    events: Vec<Event>,
+    events: VecDeque<Event>,
     max_payload_len: u16,
     next_ox_id: u16,
     /// The earliest of all that is due.
@@ -57,7 +58,7 @@ impl Vn2vn {
             ports,
             neighbours: Neighbours::default(),
             links: Links::default(),
-            events: Vec::new(),
+            events: VecDeque::new(),
             max_payload_len: config.max_payload_len,
             next_ox_id: 0,
             due: Instant::ZERO,
@@ -150,7 +151,7 @@ impl Vn2vn {
 
     /// What the targets must know next; asked for until there is nothing.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        if self.events.is_empty() { None } else { Some(self.events.remove(0)) }
+        self.events.pop_front()
     }
 
     /// Forgets everybody and claims anew.

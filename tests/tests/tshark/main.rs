@@ -9,6 +9,7 @@ mod fcp;
 mod fip;
 mod frames;
 mod scsi;
+mod vn2vn;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -56,6 +57,37 @@ fn tshark_agrees_with_every_kind_of_frame() {
         })
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn tshark_agrees_with_the_sans_side_of_a_vn2vn_login() {
+    if !have_tshark() {
+        return;
+    }
+    let frames = vn2vn::login();
+    let dissected = dissect("vn2vn", frames.iter().map(|(_, frame)| frame.as_slice()));
+    let ours = frames.iter().zip(&dissected).filter(|((is_ours, _), _)| *is_ours);
+    let ours: Vec<_> = ours.map(|((_, frame), dissected)| (frame, dissected)).collect();
+    let names: Vec<_> = ours.iter().map(|(_, dissected)| dissected.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "FIP: Probe Request",
+            "FIP: Probe Request",
+            "FIP: Claim Notification",
+            "FIP: Claim Response",
+            "FIP: Beacon",
+            "FC ELS: FLOGI",
+            "FC ELS: ACC (FLOGI)",
+            "FC ELS: PLOGI",
+            "FC ELS: ACC (PRLI)",
+            "FC ELS: ACC (RTV)",
+        ]
+    );
+    for (frame, dissected) in ours {
+        let case = Case::new(&dissected.name, frame.clone(), &[]);
+        assert_eq!(disagreements(&case, dissected), [""; 0], "{}", dissected.name);
+    }
 }
 
 #[test]

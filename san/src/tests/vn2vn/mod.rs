@@ -1,6 +1,7 @@
 //! Targets without a switch, and neighbours that say what a test tells them to say.
 
 mod claim;
+mod garbage;
 mod golden;
 mod login;
 
