@@ -21,11 +21,12 @@ pub enum Order {
     },
     /// Nothing goes wrong any more by `Faults` and `Inject`.
     Heal,
-    /// The fabric forgets every login and clears every virtual link, as a switch does that starts again.
+    /// The fabric forgets every login and clears every virtual link, as a switch does that starts again. In VN2VN
+    /// every target does, and claims its address anew.
     Restart,
-    /// The fabric is as if switched off: nothing is received and nothing sent. It loses every login without a word.
+    /// The SAN is as if switched off: nothing is received and nothing sent. It loses every login without a word.
     Stop,
-    /// The fabric is there again.
+    /// The SAN is there again.
     Start,
     /// A target port goes, and loses its logins and commands.
     Kill {
@@ -55,12 +56,12 @@ pub enum Order {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Death {
-    /// Its cable is pulled: the fabric knows, and tells those who asked to be told.
+    /// Its cable is pulled: a fabric knows, and tells those who asked to be told.
     #[default]
     Unplugged,
-    /// It logs out from everyone first, and the fabric still lists it.
+    /// It logs out from everyone first, and the fabric still lists it, or its beacons go on.
     LoggedOut,
-    /// It answers no more, and the fabric still lists it.
+    /// It answers no more, and the fabric still lists it, or its beacons go on.
     Silent,
 }
 
