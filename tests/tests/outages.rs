@@ -1,0 +1,306 @@
+//! How long a disk's I/O stands still when something of the SAN goes, and comes back: real rings on veth, and a
+//! disk under load all the while.
+//!
+//! Each test prints what it measured, from the moment when all is well again.
+
+use datapath::port::nic::NicKind;
+use fc::wire::{MacAddr, Wwn};
+use initiator::{Config, Disk, DiskError, Initiator};
+use san::{Death, FaultsConfig, Order, SanConfig};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tests::{have_root, in_network_namespace, ip, noise, veth_pair};
+use xfcoe::san_thread::{Place, SanThread};
+
+const MTU: u32 = 2500;
+const LOGIN: Duration = Duration::from_secs(15);
+/// FKA_ADV_PERIOD: an FCF that is silent for 2.5 of them is gone.
+const FKA_MS: u32 = 500;
+/// Threads with a request out each.
+const WORKERS: usize = 4;
+const BLOCKS: usize = 8;
+/// How long until a request that failed is made again.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long anything may take that is bound to happen: a command that is lost as often as it is tried.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Two measurements at once would measure each other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A SAN and an initiator on a veth pair, and a disk under load.
+struct World {
+    san: SanThread,
+    target: Wwn,
+    load: Load,
+    initiator: Initiator,
+}
+
+impl World {
+    fn new(ours: &str, sans: &str, config: SanConfig) -> Self {
+        veth_pair(ours, sans, MTU);
+        let target = config.targets[0].wwpn;
+        let place = Place { interface: sans.into(), kind: NicKind::AfXdp, namespace: None, cpu: None };
+        let san = SanThread::start(place, config).unwrap();
+        let initiator = Initiator::start(Config::new(ours)).unwrap();
+        let disks = initiator.wait_for_disks(LOGIN);
+        let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
+        let load = Load::start(disk);
+        Self { san, target, load, initiator }
+    }
+
+    fn order(&self, order: Order) {
+        self.san.order(order).unwrap();
+    }
+
+    fn kill(&self, how: Death) {
+        self.order(Order::Kill { target: self.target, how });
+    }
+
+    fn revive(&self) {
+        self.order(Order::Revive { target: self.target });
+    }
+
+    /// What an operator sees of port and target now.
+    fn sight(&self) -> String {
+        let inventory = self.initiator.inventory();
+        let port = inventory.vn_ports.first().map_or("no VN_Port", |port| &port.state);
+        let target = inventory.targets.first().and_then(|target| target.gone.as_deref());
+        format!("{port}; target {}", target.unwrap_or("there"))
+    }
+
+    fn end(self) {
+        self.load.end();
+        self.initiator.stop();
+        self.san.stop().unwrap();
+    }
+}
+
+fn config() -> SanConfig {
+    let mut config = SanConfig::default();
+    config.fcf.fka_adv_period_ms = FKA_MS;
+    config
+}
+
+/// Threads that write blocks and read them back for as long as it takes, and never give up on a request.
+struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<u64>>,
+}
+
+struct Shared {
+    disk: Disk,
+    origin: Instant,
+    stop: AtomicBool,
+    /// When the last request that went well had begun, of each thread, in nanoseconds since `origin`.
+    began_ns: [AtomicU64; WORKERS],
+    failures: AtomicU64,
+    /// The longest time that a request took, failures included.
+    longest_ns: AtomicU64,
+}
+
+impl Load {
+    fn start(disk: &Disk) -> Self {
+        let shared = Arc::new(Shared {
+            disk: disk.clone(),
+            origin: Instant::now(),
+            stop: AtomicBool::new(false),
+            began_ns: Default::default(),
+            failures: AtomicU64::new(0),
+            longest_ns: AtomicU64::new(0),
+        });
+        let start = |number| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.work(number))
+        };
+        let threads = (0..WORKERS).map(start).collect();
+        Self { shared, threads }
+    }
+
+    /// How long it takes from `since` until the first thread, and until the last one, had a request go well that it
+    /// made after that.
+    fn resumed(&self, since: Instant) -> (Duration, Duration) {
+        let since_ns = since.duration_since(self.origin).as_nanos() as u64;
+        let mut first = None;
+        loop {
+            let again =
+                self.began_ns.iter().filter(|began| began.load(Ordering::Relaxed) >= since_ns).count();
+            let elapsed = since.elapsed();
+            if again > 0 {
+                first.get_or_insert(elapsed);
+            }
+            if let (WORKERS, Some(first)) = (again, first) {
+                return (first, elapsed);
+            }
+            assert!(elapsed < PATIENCE, "{again} of {WORKERS} threads go on after {elapsed:?}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn end(self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            assert!(thread.join().unwrap() > 0, "a thread never wrote anything");
+        }
+    }
+}
+
+impl Deref for Load {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Shared {
+    /// Gives the number of rounds.
+    fn work(&self, number: usize) -> u64 {
+        let lba = (number * BLOCKS) as u64;
+        let mut back = [0; BLOCKS * 512];
+        for round in 0.. {
+            let data = noise(back.len(), (number as u64) << 32 | round);
+            let is_done = self.insist(number, || self.disk.write_at(lba, &data))
+                && self.insist(number, || self.disk.read_at(lba, &mut back));
+            if !is_done {
+                return round;
+            }
+            assert!(data == back, "thread {number}, round {round}: other bytes came back");
+        }
+        unreachable!("it has not counted to 2^64")
+    }
+
+    /// Makes a request until it goes well; `false` when the work is over.
+    fn insist(&self, number: usize, mut request: impl FnMut() -> Result<(), DiskError>) -> bool {
+        let first = Instant::now();
+        while !self.stop.load(Ordering::Relaxed) {
+            let began = self.origin.elapsed();
+            if request().is_ok() {
+                self.began_ns[number].store(began.as_nanos() as u64, Ordering::Relaxed);
+                self.longest_ns.fetch_max(first.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                return true;
+            }
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(PAUSE);
+        }
+        false
+    }
+}
+
+/// Lets something go for `outage`, and says how long it took until the load went on after it was back.
+#[allow(clippy::print_stderr, reason = "the figures are for who runs the tests")]
+fn measure(
+    what: &str,
+    world: &World,
+    outage: Duration,
+    go: impl FnOnce(),
+    come: impl FnOnce(),
+    bound: Duration,
+) {
+    world.load.resumed(Instant::now());
+    let failures = world.load.failures.load(Ordering::Relaxed);
+    go();
+    thread::sleep(outage);
+    let sight = world.sight();
+    come();
+    let (first, all) = world.load.resumed(Instant::now());
+    let failures = world.load.failures.load(Ordering::Relaxed) - failures;
+    eprintln!(
+        "OUTAGE {what}: I/O goes on {} ms after it, all of it {} ms; {failures} requests failed; seen: {sight}",
+        first.as_millis(),
+        all.as_millis()
+    );
+    assert!(first <= bound, "{what}: {first:?}, more than {bound:?}");
+}
+
+/// Without loss and with 1% of frames lost, each way.
+fn on_either_link(
+    what: &str,
+    outage: Duration,
+    go: impl Fn(&World) + Sync,
+    come: impl Fn(&World) + Sync,
+    bound: Duration,
+) {
+    if !have_root() {
+        return;
+    }
+    let _alone = alone();
+    for (loss_ppm, link) in [(0, "good link"), (10_000, "1% lost")] {
+        in_network_namespace(|| {
+            let world = World::new("xfcoe0", "san0", config());
+            world.order(Order::Faults(FaultsConfig { loss_ppm, seed: 1, ..FaultsConfig::default() }));
+            let bound = if loss_ppm == 0 { bound } else { bound + LOST_LOGIN };
+            measure(&format!("{what}, {link}"), &world, outage, || go(&world), || come(&world), bound);
+            world.end();
+        });
+    }
+}
+
+/// What loss may add: a frame of the login, twice.
+const LOST_LOGIN: Duration = Duration::from_secs(15);
+/// FIP, which waits 2 s before it chooses an FCF, and the login.
+const LOGIN_ANEW: Duration = Duration::from_secs(5);
+/// A command's time-out, and its abort's.
+const COMMAND_GIVEN_UP: Duration = Duration::from_secs(16);
+
+#[test]
+fn an_fcf_restarts() {
+    let restart = |world: &World| world.order(Order::Restart);
+    on_either_link("FCF restarts", Duration::ZERO, restart, |_| {}, LOGIN_ANEW);
+}
+
+#[test]
+fn an_fcf_falls_silent_and_returns() {
+    let (stop, start) = (|world: &World| world.order(Order::Stop), |world: &World| world.order(Order::Start));
+    // Longer than 2.5 FKA_ADV_PERIODs, after which it is gone, and shorter.
+    on_either_link("FCF silent for 3 s", Duration::from_secs(3), stop, start, LOGIN_ANEW);
+    on_either_link("FCF silent for 0.5 s", Duration::from_millis(500), stop, start, LOGIN_ANEW);
+}
+
+#[test]
+fn a_link_flaps() {
+    let set = |state| move |_: &World| drop(ip(&["link", "set", "san0", state]));
+    on_either_link("link down for 1 s", Duration::from_secs(1), set("down"), set("up"), LOGIN_ANEW);
+}
+
+#[test]
+fn a_target_goes_and_comes() {
+    for (how, what, bound) in [
+        (Death::Unplugged, "target unplugged for 1 s", LOGIN_ANEW),
+        (Death::LoggedOut, "target logs out for 1 s", LOGIN_ANEW),
+        (Death::Silent, "target silent for 1 s", COMMAND_GIVEN_UP),
+    ] {
+        on_either_link(what, Duration::from_secs(1), |world| world.kill(how), World::revive, bound);
+    }
+}
+
+#[test]
+fn of_two_fabrics_one_is_pulled() {
+    if !have_root() {
+        return;
+    }
+    let _alone = alone();
+    in_network_namespace(|| {
+        let mut other = config();
+        let mac = MacAddr([0x02, 0xfc, 0xf0, 0, 0, 0x02]);
+        (other.fcf.mac, other.fcf.domain) = (mac, 2);
+        other.fcf.switch_name = Wwn::from_mac(0x1000, mac);
+        other.fcf.fabric_name = Wwn::from_mac(0x2001, mac);
+        other.targets[0].wwpn = Wwn::from_mac(0x2000, mac);
+        let (stays, goes) = (World::new("xfcoe0", "san0", config()), World::new("xfcoe1", "san1", other));
+        let set = |state| move || drop(ip(&["link", "set", "san1", state]));
+        stays.load.longest_ns.store(0, Ordering::Relaxed);
+        let what = "one of two fabrics pulled for 1 s";
+        measure(what, &goes, Duration::from_secs(1), set("down"), set("up"), LOGIN_ANEW);
+        let standstill = Duration::from_nanos(stays.load.longest_ns.load(Ordering::Relaxed));
+        assert_eq!(stays.load.failures.load(Ordering::Relaxed), 0, "the other fabric noticed");
+        assert!(standstill < Duration::from_secs(1), "the other fabric stood still for {standstill:?}");
+        stays.end();
+        goes.end();
+    });
+}
