@@ -9,6 +9,10 @@
 //! ```
 //!
 //! Targets of one SAN are no neighbours of each other: a target has nothing to ask of a target.
+//!
+//! A port does not tell when its link was down. Where the other end did not see it either, and for long enough that
+//! both forgot each other, the next beacon of either makes the other one claim, and they log in again. Who knows that
+//! the link was down calls [`crate::San::restart`], which is quicker.
 
 mod claim;
 mod links;

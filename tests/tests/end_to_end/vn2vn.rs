@@ -1,7 +1,7 @@
 //! Without a switch: the initiator and the SAN's targets find each other.
 
 use super::*;
-use san::{Order, TargetConfig};
+use san::{FaultsConfig, Order, TargetConfig};
 
 /// One target with a name below or above the initiator's, 20:00 and [`MAC`].
 fn san(wwpn: u64) -> SanConfig {
@@ -85,6 +85,29 @@ fn it_comes_back_after_the_san_was_away() {
             world.wait_for_luns();
             assert_eq!(world.read(5, 4096), noise(4096, 5));
         }
+    });
+}
+
+#[test]
+fn it_comes_back_after_the_network_between_them_was_away() {
+    in_both_orders(|config| {
+        let mut world = World::new(config);
+        world.wait_for_luns();
+        world.write(5, noise(4096, 5));
+        for seconds_away in [3, 30] {
+            let now = world.now;
+            let lost = FaultsConfig { loss_ppm: 1_000_000, ..FaultsConfig::default() };
+            world.san.order(now, &Order::Faults(lost)).unwrap();
+            world.run_for(Duration::from_secs(seconds_away));
+            let now = world.now;
+            world.san.order(now, &Order::Heal).unwrap();
+            world.run_until(Duration::from_secs(25), |world| {
+                world.san.stats().logins == 1 && world.edge.inventory.targets[0].ready
+            });
+            world.wait_for_luns();
+            assert_eq!(world.read(5, 4096), noise(4096, 5));
+        }
+        assert_eq!(world.san.stats().counters.expired_links, 1, "the second time each forgot the other");
     });
 }
 
