@@ -122,6 +122,19 @@ fn a_port_survives_its_link_and_reports_its_interfaces_end() {
 }
 
 #[test]
+fn a_program_that_we_start_keeps_no_port_open() {
+    on_a_link(|| {
+        let first = AfXdpPort::open(&AfXdpConfig::new(ENDS[0], 0)).unwrap();
+        let mut program = Command::new("sleep").arg("60").spawn().unwrap();
+        drop(first);
+        let again = AfXdpPort::open(&AfXdpConfig::new(ENDS[0], 0));
+        program.kill().unwrap();
+        program.wait().unwrap();
+        again.expect("closing gives the queue back");
+    });
+}
+
+#[test]
 fn macs_pass_the_filter_until_they_are_removed() {
     on_a_link(|| {
         let addresses = || tests::ip(&["maddress", "show", "dev", ENDS[0]]);

@@ -5,6 +5,7 @@ use crate::port::PortError;
 use crate::port::socket::{option, queue_count, set_option, set_send_buffer};
 use libc::c_int;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use std::error::Error;
 use std::io;
 use std::num::NonZeroU32;
@@ -84,6 +85,8 @@ impl Rings {
 
     /// Sets what the socket can be told only now; tells whether it got zero-copy.
     pub(super) fn set_options(&self, config: &AfXdpConfig) -> io::Result<bool> {
+        // A program that we start would hold the queue for as long as it runs: libxdp doesn't think of it.
+        fcntl(self, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         set_send_buffer(self.as_fd(), (config.receive_frames + config.transmit_frames) * SEND_BUFFER_LEN)?;
         // Kernels before 6.16 have no such option, and a ring may be smaller: what they send at a time will do.
         let _ = set_option(self, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &SEND_BUDGET);
