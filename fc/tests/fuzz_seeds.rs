@@ -24,6 +24,9 @@ type Seeds = BTreeMap<&'static str, BTreeSet<Vec<u8>>>;
 fn seeds() -> Seeds {
     let mut seeds = Seeds::new();
     let mut add = |target, bytes: &[u8]| seeds.entry(target).or_default().insert(bytes.to_vec());
+    for sequence in vn2vn_sequences() {
+        add("vn2vn", &sequence);
+    }
     for (_, _, bytes) in golden_frames() {
         let (ethernet, payload) = EthernetHeader::parse(&bytes).unwrap();
         match ethernet.ethertype {
@@ -59,6 +62,26 @@ fn seeds() -> Seeds {
         }
     }
     seeds
+}
+
+/// What the host of [`fuzz::VN2VN_MAC`] hears in each capture with VN2VN in it, a frame every 50 ms: while it looks for
+/// its N_Port_ID, and when it has one.
+fn vn2vn_sequences() -> Vec<Vec<u8>> {
+    const CAPTURES: [&str; 3] = ["a1-login.pcap", "k1-vn2vn-collision.pcap", "m1-vn2vn-mtu1500.pcap"];
+    const FRAMES: usize = 23;
+    let event = |kind: u8, body: &[u8]| {
+        let len = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&[kind], &len[..], body].concat()
+    };
+    let mut heard: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for (capture, number, bytes) in golden_frames() {
+        let source = EthernetHeader::parse(&bytes).unwrap().0.source;
+        if CAPTURES.contains(&capture.as_str()) && number <= FRAMES && source != fuzz::VN2VN_MAC {
+            heard.entry(capture).or_default().extend([event(1, &[0, 50]), event(0, &bytes)].concat());
+        }
+    }
+    let links = [event(3, &[]), [event(3, &[]), event(1, &[8, 0])].concat()];
+    links.iter().flat_map(|link| heard.values().map(|heard| [link.as_slice(), heard].concat())).collect()
 }
 
 #[test]

@@ -2,122 +2,59 @@
 //! says what the kernel's said.
 
 mod common;
+#[path = "common/vn2vn_host.rs"]
+mod vn2vn_host;
 
 use common::golden_frames;
-use fc::exchange::OxIdRange;
 use fc::fip::VlanChoice;
 use fc::frame::FcFrame;
 use fc::time::Instant;
-use fc::vn_port::{Identity, LoginKind, Outgoing, Via, VnPort};
-use fc::vn2vn::{Config, Enode, Event};
+use fc::vn2vn::Config;
 use fc::wire::ct::FEATURE_INITIATOR;
 use fc::wire::els::ElsCommand;
-use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
-use fc::wire::fcoe::{self, FcoeFrame};
+use fc::wire::ethernet::{EtherType, EthernetHeader};
+use fc::wire::fcoe::FcoeFrame;
 use fc::wire::fip::{Descriptor, Els, FipFrame, Operation};
 use fc::wire::header::{FcHeader, FcType, RCtl};
 use fc::wire::{FcId, MacAddr, Wwn};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
+use vn2vn_host::{Host, fcoe_frame};
 
-/// An ENode, its VN_Port, and what they have to say.
+/// A host and what it has to say.
 struct Port {
-    enode: Enode,
-    vn_port: VnPort,
+    host: Host,
     now: Instant,
     frames: VecDeque<Vec<u8>>,
 }
 
 impl Port {
+    /// Its link has just come up.
     fn new(config: Config) -> Self {
-        let identity = Identity {
-            port_name: config.port_name,
-            node_name: config.node_name,
-            symbolic_port_name: Vec::new(),
-            symbolic_node_name: Vec::new(),
-            max_payload_len: fcoe::max_payload_len(config.max_fcoe_size.into()).unwrap(),
-            login: LoginKind::Flogi,
-        };
-        let vn_port = VnPort::vn2vn(identity, OxIdRange::new(7, 7));
-        let mut port =
-            Self { enode: Enode::new(config), vn_port, now: Instant::ZERO, frames: VecDeque::new() };
-        port.enode.link_up(port.now);
+        let mut port = Self { host: Host::new(config), now: Instant::ZERO, frames: VecDeque::new() };
+        port.host.enode.link_up(port.now);
         port.settle();
         port
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        let (ethernet, payload) = EthernetHeader::parse(bytes).unwrap();
-        if ethernet.ethertype == EtherType::FIP {
-            self.enode.handle_frame(self.now, &ethernet, payload);
-        } else {
-            let frame = FcoeFrame::parse(payload).unwrap();
-            let frame = FcFrame { header: *frame.header(), payload: frame.payload().unwrap().to_vec() };
-            self.vn_port.handle_frame(self.now, &frame);
-        }
+        self.host.receive(self.now, bytes);
         self.settle();
     }
 
     /// The next frame, as soon as it comes.
     fn next(&mut self) -> Vec<u8> {
         while self.frames.is_empty() {
-            self.now = self.now.max(self.enode.poll_timeout().unwrap());
-            self.enode.handle_timeout(self.now);
+            self.now = self.now.max(self.host.enode.poll_timeout().expect("there is more to come"));
+            self.host.handle_timeout(self.now);
             self.settle();
         }
-        self.frames.pop_front().unwrap()
+        self.frames.pop_front().expect("just seen")
     }
 
     fn settle(&mut self) {
-        loop {
-            if let Some(event) = self.enode.poll_event() {
-                self.handle_event(event);
-            } else if let Some(frame) = self.enode.poll_transmit() {
-                self.frames.push_back(frame);
-            } else if let Some(Outgoing { via, frame }) = self.vn_port.poll_transmit() {
-                self.send(via, &frame);
-            } else if self.vn_port.poll_event().is_none() {
-                return;
-            }
-        }
+        self.frames.extend(self.host.settle(self.now));
     }
-
-    fn handle_event(&mut self, event: Event) {
-        let now = self.now;
-        match event {
-            Event::VlanDiscoveryUnanswered | Event::VlanChosen { .. } => {}
-            Event::Claimed(port) => self.vn_port.id_claimed(now, &port),
-            Event::Released { .. } => self.vn_port.link_lost(now),
-            Event::NeighbourUp(neighbour) => self.vn_port.neighbour_up(now, &neighbour),
-            Event::NeighbourGone { id, .. } => self.vn_port.neighbour_gone(now, id),
-            Event::ElsRequest { from, kind, frame } => {
-                self.vn_port.handle_fip_request(now, &from, kind, &frame);
-            }
-            Event::ElsReply(frame) => self.vn_port.handle_fip_reply(now, &frame, None),
-        }
-    }
-
-    fn send(&mut self, via: Via, frame: &FcFrame) {
-        match via {
-            Via::Fip { kind, mac } => {
-                self.enode.send_els(kind, frame.header, &frame.payload, mac).unwrap();
-            }
-            Via::Fcoe => self.frames.push_back(fcoe_frame(frame)),
-        }
-    }
-}
-
-fn fcoe_frame(frame: &FcFrame) -> Vec<u8> {
-    let ethernet = EthernetHeader {
-        destination: Enode::fcoe_destination(frame.header.d_id),
-        source: Enode::fcoe_destination(frame.header.s_id),
-        vlan: None,
-        ethertype: EtherType::FCOE,
-    };
-    let mut bytes = vec![0; fcoe::frame_len(MAX_HEADER_LEN, frame.payload.len())];
-    let len = fcoe::emit(&mut bytes, &ethernet, frame.sof(), &frame.header, &frame.payload, frame.eof());
-    bytes.truncate(len);
-    bytes
 }
 
 /// The same frame with an FC frame in it that `change` has changed, if it carries one.
@@ -211,7 +148,7 @@ fn replay(config: Config, capture: &str, numbers: RangeInclusive<usize>) -> Port
     let mut said = 0;
     for (_, number, bytes) in frames {
         let source = EthernetHeader::parse(&bytes).unwrap().0.source;
-        let own_mac = port.vn_port.session().map(|session| session.mac);
+        let own_mac = port.host.vn_port.session().map(|session| session.mac);
         if source == config.mac || Some(source) == own_mac {
             let ours = port.next();
             assert_eq!(ours, ox_ids.said(&bytes, &ours), "{capture}, frame {number}");
@@ -225,14 +162,14 @@ fn replay(config: Config, capture: &str, numbers: RangeInclusive<usize>) -> Port
 }
 
 fn logged_in(port: &Port) -> Vec<(FcId, Wwn)> {
-    port.vn_port.remote_ports().map(|port| (port.id, port.port_name)).collect()
+    port.host.vn_port.remote_ports().map(|port| (port.id, port.port_name)).collect()
 }
 
 #[test]
 fn both_sides_of_a_login_say_what_the_kernel_says() {
     let low = replay(config(LOW), "a1-login.pcap", 1..=23);
     assert_eq!(logged_in(&low), [(FcId([0, 0, 2]), Wwn::from_mac(0x2000, HIGH))]);
-    let target = low.vn_port.targets().next().unwrap();
+    let target = low.host.vn_port.targets().next().unwrap();
     assert_eq!((target.id, target.max_payload_len), (FcId([0, 0, 2]), 2112));
     // From here on, the kernel's asks as a target does.
     let high = replay(config(HIGH), "a1-login.pcap", 1..=16);
@@ -243,13 +180,13 @@ fn both_sides_of_a_login_say_what_the_kernel_says() {
 fn a_small_mtu_gives_small_frames() {
     let config = Config { max_fcoe_size: 1498, ..config(LOW) };
     let port = replay(config, "m1-vn2vn-mtu1500.pcap", 1..=23);
-    assert_eq!(port.vn_port.targets().next().unwrap().max_payload_len, 1452);
+    assert_eq!(port.host.vn_port.targets().next().unwrap().max_payload_len, 1452);
 }
 
 #[test]
 fn the_holder_of_an_id_keeps_it() {
     let port = replay(config(RIVAL), "k1-vn2vn-collision.pcap", 1..=20);
-    assert_eq!(port.enode.vn_port().unwrap().fc_id, FcId([0, 0, 1]));
+    assert_eq!(port.host.enode.vn_port().unwrap().fc_id, FcId([0, 0, 1]));
     assert_eq!(logged_in(&port), [(FcId([0, 0xa2, 0x23]), Wwn::from_mac(0x2000, LOW))]);
 }
 
@@ -275,5 +212,5 @@ fn whoever_comes_later_takes_another_id() {
     let seed = (0..1 << 20).find(is_drawn).unwrap();
     let port = replay(Config { seed, ..config(LOW) }, "k1-vn2vn-collision.pcap", 6..=20);
     assert_eq!(logged_in(&port), [(FcId([0, 0, 1]), Wwn::from_mac(0x2000, RIVAL))]);
-    assert_eq!(port.enode.counters().conflicts, 1);
+    assert_eq!(port.host.enode.counters().conflicts, 1);
 }

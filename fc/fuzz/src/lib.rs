@@ -1,7 +1,14 @@
-//! What is fuzzed: each parser takes any bytes, and what it accepts encodes to bytes that mean the same.
+//! What is fuzzed: each parser takes any bytes, and what it accepts encodes to bytes that mean the same; a VN2VN host
+//! takes any frames at any time.
 //!
 //! The bodies are here, so that `fc/tests/fuzz_seeds.rs` runs them without a fuzzer.
 
+#[path = "../../tests/common/vn2vn_host.rs"]
+mod vn2vn_host;
+
+use fc::fip::VlanChoice;
+use fc::time::{Duration, Instant};
+use fc::vn2vn;
 use fc::wire::bls::{BaAcc, BaRjt};
 use fc::wire::ct::{GidFtEntry, GpnFtEntry, NameServerRequest, PortEntries, accepted, port_name_reply};
 use fc::wire::els::{ElsCommand, ElsReply, ElsRequest};
@@ -16,12 +23,14 @@ use fc::wire::scsi::mode::{self, CachingPage, ControlPage, ModeData};
 use fc::wire::scsi::reservations::{self, Capabilities, Keys, Parameters, Reservation};
 use fc::wire::scsi::vpd::{self, BlockCharacteristics, BlockLimits, Provisioning, VpdPage};
 use fc::wire::scsi::{ScsiCommand, Sense, command, sense as sense_data, target_port_groups, unmap};
+use fc::wire::{MacAddr, Wwn};
+use vn2vn_host::Host;
 
 /// A target: takes any bytes, and panics if something is wrong with the parser.
 pub type Target = fn(&[u8]);
 
 /// Every target, with the name of its file in `fuzz_targets`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("ethernet_fcoe", ethernet_fcoe),
     ("fip", fip),
     ("els", els),
@@ -31,6 +40,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("scsi_cdb", scsi_cdb),
     ("scsi_data", scsi_data),
     ("sense", sense),
+    ("vn2vn", vn2vn),
 ];
 
 /// A whole Ethernet frame, with what an FCoE frame has in it.
@@ -174,4 +184,46 @@ pub fn sense(bytes: &[u8]) {
     let mut again = [0xa5; sense_data::MAX_LEN];
     let len = sense.emit(&mut again);
     assert_eq!(Sense::parse(&again[..len]), Ok(sense));
+}
+
+/// The MAC address of the host that [`vn2vn`] drives: the one of the captures' initiator.
+pub const VN2VN_MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0x0a, 0, 1]);
+
+/// What happens to a VN2VN host: a kind of event, the length of its body in two bytes, the body. Kinds are: a whole
+/// Ethernet frame (0), milliseconds that pass (1), the link goes (2) or comes (3).
+pub fn vn2vn(bytes: &[u8]) {
+    let port_name = Wwn::from_mac(0x2000, VN2VN_MAC);
+    let config = vn2vn::Config::new(VN2VN_MAC, Wwn::from_mac(0x1000, VN2VN_MAC), port_name);
+    let mut host = Host::new(vn2vn::Config { vlan: VlanChoice::Untagged, ..config });
+    let mut now = Instant::ZERO;
+    let mut rest = bytes;
+    while let [kind, high, low, tail @ ..] = rest {
+        let (body, tail) = tail.split_at(tail.len().min(u16::from_be_bytes([*high, *low]).into()));
+        rest = tail;
+        match kind % 4 {
+            0 => host.receive(now, body),
+            1 => now = pass(&mut host, now, body),
+            2 => host.enode.link_down(),
+            _ => host.enode.link_up(now),
+        }
+        let sent = host.settle(now).len();
+        assert!(sent <= 2 * vn2vn::MAX_NEIGHBOURS + 2, "{sent} frames at once");
+        assert!(host.enode.neighbours().len() <= vn2vn::MAX_NEIGHBOURS);
+        assert!(host.vn_port.remote_ports().count() <= vn2vn::MAX_NEIGHBOURS);
+        assert_eq!(host.enode.vn_port().is_some(), host.vn_port.session().is_some());
+        host.events.clear();
+    }
+}
+
+/// Lets as many milliseconds pass as `body` says, with every deadline met.
+fn pass(host: &mut Host, now: Instant, body: &[u8]) -> Instant {
+    let millis = body.iter().take(2).fold(0, |millis, byte| millis << 8 | u64::from(*byte));
+    let (end, mut now) = (now + Duration::from_millis(millis), now);
+    while let Some(at) = host.poll_timeout().filter(|&at| at <= end) {
+        now = now.max(at);
+        host.handle_timeout(now);
+        host.settle(now);
+        assert!(host.poll_timeout().is_none_or(|next| next > now), "a deadline that stays");
+    }
+    end
 }

@@ -1,8 +1,10 @@
 use super::*;
+use crate::exchange::Answer;
 use crate::time::Duration;
 use crate::wire::WireError;
 use crate::wire::els::{
-    Adisc, ExchangeIds, Explanation, Login, Logo, LsRjt, SppResponse, TimeoutValues, fcp_parameters,
+    Adisc, ElsReply, ExchangeIds, Explanation, Login, Logo, LsRjt, Reason, SppResponse, TimeoutValues,
+    fcp_parameters,
 };
 use crate::wire::header::FcType;
 use std::format;
@@ -13,6 +15,8 @@ const US: FcId = FcId([1, 1, 1]);
 const PEER: FcId = FcId([1, 2, 1]);
 /// Below ours, so that we go on where PLOGIs cross.
 const PEER_NAME: Wwn = Wwn::from_u64(0x2000_0000_0000_0005);
+/// What ours would be to be below it.
+const LOWER_NAME: Wwn = Wwn::from_u64(1);
 const NODE_NAME: Wwn = Wwn::from_u64(0x1000_0000_0000_0005);
 const TARGET_PARAMETERS: u32 = 0x0b2;
 
@@ -39,7 +43,7 @@ fn accepted(reply: ElsReply) -> Result<Answer, Failure> {
 /// The target's good answer to the last request that `port` ordered.
 fn good_answer(request: &ElsRequest) -> Result<Answer, Failure> {
     accepted(match request {
-        ElsRequest::Plogi(_) => ElsReply::Login(peer_login(PEER_NAME, 2048)),
+        ElsRequest::Flogi(_) | ElsRequest::Plogi(_) => ElsReply::Login(peer_login(PEER_NAME, 2048)),
         ElsRequest::Prli(_) => {
             let page = ServicePage::fcp(TARGET_PARAMETERS).answered(SppResponse::EXECUTED);
             ElsReply::Process(page.into())
@@ -78,7 +82,11 @@ fn events(port: &mut RemotePort) -> Vec<String> {
 
 /// A port after this many good answers.
 fn port_after(answers: usize) -> RemotePort {
-    let mut port = RemotePort::new(local(), PEER, PEER_NAME);
+    answered(local(), answers)
+}
+
+fn answered(local: LocalPort, answers: usize) -> RemotePort {
+    let mut port = RemotePort::new(local, PEER, PEER_NAME);
     for _ in 0..answers {
         let asked = orders(&mut port).into_iter().find_map(|(_, asked)| asked).unwrap();
         port.handle_outcome(Instant::ZERO, good_answer(&asked));
@@ -87,25 +95,31 @@ fn port_after(answers: usize) -> RemotePort {
 }
 
 /// A port in each state, its orders and events fetched.
-fn ports() -> Vec<(&'static str, RemotePort)> {
-    let mut waiting = port_after(0);
-    waiting.handle_outcome(Instant::ZERO, Err(Failure::TimedOut));
-    let mut waiting_for_process = port_after(1);
-    waiting_for_process.handle_outcome(Instant::ZERO, Err(Failure::TimedOut));
-    let mut verifying = port_after(3);
+fn ports(topology: Topology) -> Vec<(&'static str, RemotePort)> {
+    // A neighbour is linked to before it is logged in to.
+    let links = usize::from(topology == Topology::Vn2vn);
+    let port_after = |answers: usize| answered(LocalPort { topology, ..local() }, answers);
+    let failed = |answers: usize, failure| {
+        let mut port = port_after(answers);
+        port.handle_outcome(Instant::ZERO, Err(failure));
+        port
+    };
+    let mut verifying = port_after(links + 3);
     verifying.confirm();
-    let mut no_target = port_after(1);
-    no_target.handle_outcome(Instant::ZERO, Err(Failure::Rejected(LsRjt::UNSUPPORTED)));
     let mut ports = std::vec![
-        ("Waiting", waiting),
-        ("LoggingIn", port_after(0)),
-        ("Waiting+", waiting_for_process),
-        ("ProcessLogin", port_after(1)),
-        ("ReadingTimeouts", port_after(2)),
-        ("Ready", port_after(3)),
+        ("Waiting", failed(0, Failure::TimedOut)),
+        ("LoggingIn", port_after(links)),
+        ("Waiting+", failed(links + 1, Failure::TimedOut)),
+        ("ProcessLogin", port_after(links + 1)),
+        ("ReadingTimeouts", port_after(links + 2)),
+        ("Ready", port_after(links + 3)),
         ("Verifying", verifying),
-        ("NoTarget", no_target),
+        ("NoTarget", failed(links + 1, Failure::Rejected(LsRjt::UNSUPPORTED))),
     ];
+    if topology == Topology::Vn2vn {
+        let lower = LocalPort { topology, port_name: LOWER_NAME, ..local() };
+        ports.splice(1..1, [("Linking", port_after(0)), ("AwaitingLogin", answered(lower, 1))]);
+    }
     for (name, port) in &mut ports {
         assert_eq!(*name, state(port));
         orders(port);
@@ -129,6 +143,8 @@ enum Input {
     Deadline,
     Confirm,
     Remove,
+    LowerFlogi,
+    HigherFlogi,
     LowerPlogi,
     HigherPlogi,
     Prli,
@@ -138,13 +154,15 @@ enum Input {
 }
 
 impl Input {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Accepted,
         Self::Rejected,
         Self::TimedOut,
         Self::Deadline,
         Self::Confirm,
         Self::Remove,
+        Self::LowerFlogi,
+        Self::HigherFlogi,
         Self::LowerPlogi,
         Self::HigherPlogi,
         Self::Prli,
@@ -157,6 +175,7 @@ impl Input {
     fn asked(self) -> Option<ElsRequest> {
         let page = ServicePage::fcp(TARGET_PARAMETERS);
         Some(match self {
+            Self::LowerFlogi | Self::HigherFlogi => ElsRequest::Flogi(peer_login(PEER_NAME, 2112)),
             Self::LowerPlogi | Self::HigherPlogi => ElsRequest::Plogi(peer_login(PEER_NAME, 2112)),
             Self::Prli => ElsRequest::Prli(page.into()),
             Self::Prlo => ElsRequest::Prlo(page.into()),
@@ -175,13 +194,14 @@ impl Input {
 /// The reply, if the input is a request.
 fn apply(port: &mut RemotePort, input: Input) -> Option<&'static str> {
     let now = Instant::ZERO;
-    if input == Input::HigherPlogi {
-        port.local.port_name = Wwn::from_u64(1);
+    if matches!(input, Input::HigherFlogi | Input::HigherPlogi) {
+        port.local.port_name = LOWER_NAME;
     }
     if let Some(request) = input.asked() {
         return Some(match port.handle_request(now, &request) {
             ElsReply::Reject(LsRjt::LOGIN_REQUIRED) => "login required",
             ElsReply::Reject(LsRjt::IN_PROGRESS) => "in progress",
+            ElsReply::Reject(LsRjt::UNSUPPORTED) => "unsupported",
             ElsReply::Reject(reject) => panic!("{reject}"),
             _ => "accept",
         });
@@ -189,6 +209,7 @@ fn apply(port: &mut RemotePort, input: Input) -> Option<&'static str> {
     match input {
         Input::Accepted => {
             let request = match port.phase() {
+                PortPhase::Linking => ElsRequest::Flogi(local().link_login()),
                 PortPhase::LoggingIn => ElsRequest::Plogi(local().login()),
                 PortPhase::ProcessLogin => ElsRequest::Prli(ProcessLogin::default()),
                 PortPhase::Verifying => ElsRequest::Adisc(local().adisc()),
@@ -208,12 +229,24 @@ fn apply(port: &mut RemotePort, input: Input) -> Option<&'static str> {
 
 /// What every input does in every state: the state after it, the reply, the orders, the events.
 const TABLE: &str = include_str!("transitions.txt");
+/// The same for a VN2VN neighbour.
+const VN2VN_TABLE: &str = include_str!("vn2vn_transitions.txt");
 
 #[test]
 fn every_transition_is_as_the_table_says() {
+    let table = transitions(Topology::Fabric);
+    assert_eq!(table, TABLE, "\n{table}");
+    let table = transitions(Topology::Vn2vn);
+    assert_eq!(table, VN2VN_TABLE, "\n{table}");
+}
+
+fn transitions(topology: Topology) -> String {
     let mut table = String::new();
-    for (name, port) in ports() {
-        let is_asking = !matches!(port.phase(), PortPhase::Waiting | PortPhase::Ready | PortPhase::NoTarget);
+    for (name, port) in ports(topology) {
+        let is_asking = !matches!(
+            port.phase(),
+            PortPhase::Waiting | PortPhase::AwaitingLogin | PortPhase::Ready | PortPhase::NoTarget
+        );
         for input in Input::ALL {
             if matches!(input, Input::Accepted | Input::Rejected | Input::TimedOut) && !is_asking {
                 continue;
@@ -230,7 +263,7 @@ fn every_transition_is_as_the_table_says() {
             table.push('\n');
         }
     }
-    assert_eq!(table, TABLE, "\n{table}");
+    table
 }
 
 #[test]

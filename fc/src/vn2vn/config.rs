@@ -72,8 +72,8 @@ pub enum Event {
         /// Why.
         reason: LossReason,
     },
-    /// A neighbour asks for a link service by FIP: answer it by [`Enode::send_els`](super::Enode::send_els). It is
-    /// there, if no [`Self::NeighbourUp`] has told so already.
+    /// A neighbour asks for a link service by FIP: answer it by [`Enode::send_els`](super::Enode::send_els). Whoever
+    /// logs in is there, though no [`Self::NeighbourUp`] may have told so.
     ElsRequest {
         /// The neighbour.
         from: Neighbour,

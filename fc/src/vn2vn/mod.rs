@@ -36,6 +36,8 @@
 mod config;
 mod neighbours;
 mod receive;
+#[cfg(test)]
+mod tests;
 mod transmit;
 
 pub use config::{Config, Counters, Event, LossReason, ReleaseReason};

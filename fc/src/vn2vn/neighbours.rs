@@ -219,7 +219,7 @@ impl Neighbours {
         ups
     }
 
-    /// A neighbour asks something of the layers above, who know of it by that.
+    /// A neighbour logs in to the layers above, who know of it by that.
     pub(super) fn told(&mut self, now: Instant, id: FcId) {
         if let Some(entry) = self.0.iter_mut().find(|entry| entry.neighbour.port.fc_id == id) {
             entry.heard_at = now;

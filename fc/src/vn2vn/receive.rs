@@ -7,7 +7,7 @@ use crate::fip::VlanChoice;
 use crate::frame::FcFrame;
 use crate::time::Instant;
 use crate::wire::ethernet::{EthernetHeader, VlanTag};
-use crate::wire::fip::{Els, FipFrame, Flags, Operation, VxPort};
+use crate::wire::fip::{Els, ElsKind, FipFrame, Flags, Operation, VxPort};
 use crate::wire::header::FCtl;
 use crate::wire::{FcId, MacAddr, WireError};
 
@@ -246,7 +246,9 @@ impl Enode {
         if is_reply {
             self.events.push_back(Event::ElsReply(frame));
         } else {
-            self.neighbours.told(now, from.port.fc_id);
+            if kind == ElsKind::Flogi {
+                self.neighbours.told(now, from.port.fc_id);
+            }
             self.events.push_back(Event::ElsRequest { from, kind, frame });
         }
         Ok(())

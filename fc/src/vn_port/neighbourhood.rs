@@ -7,7 +7,7 @@ use crate::fabric_login::{
     DEFAULT_E_D_TOV, DEFAULT_R_A_TOV, FabricEvent, Identity, LogoutReason, Phase, Session, is_payload_len,
 };
 use crate::frame::FcFrame;
-use crate::remote_port::{LocalPort, RemotePort, Topology};
+use crate::remote_port::{LocalPort, RemotePort, Topology, reply_to_stranger};
 use crate::time::Instant;
 use crate::vn2vn::Neighbour;
 use crate::wire::FcId;
@@ -83,11 +83,14 @@ impl VnPort {
             (ElsKind::Flogi, Ok(request @ ElsRequest::Flogi(_)))
             | (ElsKind::Logo, Ok(request @ ElsRequest::Logo(_))) => {
                 let VxPort { fc_id: id, port_name, .. } = from.port;
-                let entry = self.ports.entry(id).or_insert_with(|| Entry {
-                    port: RemotePort::accepting(local, id, port_name),
-                    is_listed: true,
-                });
-                let answer = entry.port.handle_request(now, &request);
+                if kind == ElsKind::Flogi && !self.ports.contains_key(&id) {
+                    let port = RemotePort::accepting(local, id, port_name);
+                    self.ports.insert(id, Entry { port, is_listed: true });
+                }
+                let answer = match self.ports.get_mut(&id) {
+                    Some(entry) => entry.port.handle_request(now, &request),
+                    None => reply_to_stranger(&request),
+                };
                 // The reply goes out before whatever follows from the request.
                 self.exchanges.push_reply(via, reply(answer));
                 self.with_port(now, id, |_| {});

@@ -142,6 +142,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_without_an_id_is_no_vlan() {
+        let tags = [None, Some(VlanTag::new(0, 3)), Some(VlanTag::new(5, 0)), Some(VlanTag::new(5, 7))];
+        for (i, vlan) in tags.into_iter().enumerate() {
+            let ethertype = EtherType::FIP;
+            let header =
+                EthernetHeader { destination: MacAddr::ZERO, source: MacAddr::ZERO, vlan, ethertype };
+            assert_eq!(tags.map(|vlan| header.is_on(vlan)), [i < 2, i < 2, i >= 2, i >= 2]);
+        }
+    }
+
+    #[test]
     fn a_tag_has_its_parts() {
         let tag = VlanTag::new(0xfff, 5);
         assert_eq!((tag.id(), tag.priority()), (0xfff, 5));

@@ -223,6 +223,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_payload_follows_from_the_mtu_as_linux_has_it() {
+        let lens = [0, 45, 301, 302, 305, 306, 1500, 2157, 2158, 2500, u32::MAX].map(max_payload_len);
+        let expected = [
+            None,
+            None,
+            None,
+            Some(256),
+            Some(256),
+            Some(260),
+            Some(1452),
+            Some(2108),
+            Some(2112),
+            Some(2112),
+            Some(2112),
+        ];
+        assert_eq!(lens, expected);
+    }
+
     proptest! {
         #[test]
         fn what_is_emitted_parses(

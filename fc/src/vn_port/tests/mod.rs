@@ -1,6 +1,7 @@
 //! A VN_Port against a scripted fabric, on a clock that jumps from deadline to deadline.
 
 mod fabric;
+mod neighbours;
 mod random;
 mod scenarios;
 
