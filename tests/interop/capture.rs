@@ -16,9 +16,9 @@ const BUFFER_KIB: &str = "65536";
 /// tcpdump at an interface, until it is ended or dropped.
 #[derive(Debug)]
 pub(crate) struct Capture {
-    /// The interface.
+    /// The port.
     pub(crate) port: String,
-    /// The file.
+    /// The file, of its name.
     pub(crate) path: PathBuf,
     tcpdump: Child,
     said: BufReader<ChildStderr>,
@@ -26,18 +26,20 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// Captures at an interface of the calling thread's network namespace from now on.
-    pub(crate) fn start(image: &Image, port: &str, path: PathBuf) -> anyhow::Result<Self> {
+    /// Captures at `interface` of the calling thread's network namespace from now on, for the port `port`.
+    pub(crate) fn start(image: &Image, port: &str, interface: &str, folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(format!("{port}.pcap"));
         let mut tcpdump = image.command("usr/bin/tcpdump");
         // As root all the way: it would become a user that may not write here.
-        tcpdump.args(["-Z", "root", "-B", BUFFER_KIB, "-c", MAX_FRAMES, "-i", port, "-w"]).arg(&path);
+        tcpdump.args(["-Z", "root", "--immediate-mode", "-B", BUFFER_KIB, "-c", MAX_FRAMES]);
+        tcpdump.args(["-i", interface, "-w"]).arg(&path);
         let mut tcpdump = tcpdump.stderr(Stdio::piped()).spawn().context("cannot run tcpdump")?;
         let said = BufReader::new(tcpdump.stderr.take().expect("it is a pipe"));
         let mut capture = Self { port: port.into(), path, tcpdump, said, has_ended: false };
         let mut line = String::new();
         while !line.contains("listening on") {
             line.clear();
-            ensure!(capture.said.read_line(&mut line)? > 0, "tcpdump does not start at {port}");
+            ensure!(capture.said.read_line(&mut line)? > 0, "tcpdump does not start at {interface}");
         }
         Ok(capture)
     }
@@ -83,8 +85,30 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<usize> {
     Ok(tshark(path, "fcoe || fip", &["frame.number"])?.len())
 }
 
+/// A frame of a capture.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Captured {
+    /// Seconds since 1970.
+    pub(crate) time_s: f64,
+    /// Its source's MAC address.
+    pub(crate) source: String,
+    /// What tshark says about it.
+    pub(crate) info: String,
+}
+
+/// The frames that `filter` likes.
+pub(crate) fn frames(path: &Path, filter: &str) -> anyhow::Result<Vec<Captured>> {
+    let frame = |fields: &Vec<String>| match fields.as_slice() {
+        [time, source, info] => {
+            Ok(Captured { time_s: time.parse()?, source: source.clone(), info: info.clone() })
+        }
+        _ => bail!("tshark said {fields:?}"),
+    };
+    tshark(path, filter, &["frame.time_epoch", "eth.src", "_ws.col.Info"])?.iter().map(frame).collect()
+}
+
 /// The fields of every frame that `filter` likes.
-pub(crate) fn tshark(path: &Path, filter: &str, fields: &[&str]) -> anyhow::Result<Vec<Vec<String>>> {
+fn tshark(path: &Path, filter: &str, fields: &[&str]) -> anyhow::Result<Vec<Vec<String>>> {
     let mut tshark = Command::new("tshark");
     tshark.args(["-n", "-T", "fields", "-Y", filter]).arg("-r").arg(path);
     tshark.args(fields.iter().flat_map(|field| ["-e", field]));
@@ -93,4 +117,30 @@ pub(crate) fn tshark(path: &Path, filter: &str, fields: &[&str]) -> anyhow::Resu
     ensure!(output.status.success(), "tshark can't read {}: {}", path.display(), error.trim());
     let text = String::from_utf8(output.stdout)?;
     Ok(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn wrong_frames_are_found() {
+        if Command::new("tshark").arg("--version").output().is_err() {
+            return ::tests::skip("needs tshark");
+        }
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../fc/tests/golden/f1-fabric-login-and-io.pcap");
+        assert!(check(Path::new(golden)).unwrap() > 600);
+        assert!(frames(Path::new(golden), "fip.opcode == 4").unwrap()[0].info.contains("VLAN"));
+
+        let mut bytes = fs::read(golden).unwrap();
+        // Somewhere in its last frame.
+        let last = bytes.len() - 20;
+        bytes[last] ^= 1;
+        let path = std::env::temp_dir().join(format!("xfcoe-wrong-{}.pcap", std::process::id()));
+        fs::write(&path, bytes).unwrap();
+        let error = check(&path).unwrap_err().to_string();
+        fs::remove_file(&path).unwrap();
+        assert!(error.starts_with("1 frames of "), "{error}");
+    }
 }

@@ -1,19 +1,22 @@
 //! What a scenario has at hand.
 
-use crate::capture;
-use crate::guest::{Guest, GuestConfig};
+use crate::capture::{self, Captured};
+use crate::guest::{self, Guest, GuestConfig};
 use crate::image::Image;
 use crate::lan::Lan;
 use anyhow::Context as _;
 use datapath::port::nic::NicKind;
+use fc::wire::Wwn;
 use initiator::Initiator;
 use san::SanConfig;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 use xfcoe::san_thread::{Place, SanThread};
 
-/// The most that a scenario takes.
-const LIMIT: Duration = Duration::from_secs(180);
+/// The most that a scenario may take, on a machine that has other things to do.
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// A LAN, and what can be put on it. Guests, SANs and initiators belong to the scenario, which pulls the plug of one
 /// by dropping it; the LAN's captures go on until the scenario returns.
@@ -32,11 +35,25 @@ impl Lab {
         Ok(Self { image: image.clone(), folder: folder.into(), lan, deadline: Instant::now() + LIMIT })
     }
 
-    /// Boots a guest at a port `name`, with the modules for FCoE loaded and its `eth0` up.
+    /// A file of zeros to be a disk: in the scenario's folder, and so `/lab/NAME` in its guests.
+    pub(crate) fn file(&self, name: &str, bytes: u64) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join(name);
+        File::create_new(&path)?.set_len(bytes)?;
+        Ok(path)
+    }
+
+    /// The port name that Linux and our initiator make for themselves at a port, which need not be there yet.
+    pub(crate) fn wwpn(&mut self, port: &str) -> Wwn {
+        Wwn::from_mac(0x2000, self.lan.mac(port))
+    }
+
+    /// Boots a guest at a port `name`, which may be that of one that is gone, with the modules for FCoE loaded and
+    /// its `eth0` up.
     pub(crate) fn guest(&mut self, name: &str, config: GuestConfig) -> anyhow::Result<Guest> {
         self.lan.tap(name)?;
-        let at = (name, self.lan.mtu());
-        Guest::boot(config, &self.image, at, self.folder.join(name), self.deadline)
+        let mac = self.lan.mac(name);
+        let place = guest::Place { name, mac, mtu: self.lan.mtu(), lab: &self.folder };
+        Guest::boot(config, &self.image, place, self.deadline)
     }
 
     /// Starts a SAN at a port `name`, which may be that of one that was stopped.
@@ -52,15 +69,13 @@ impl Lab {
         Ok(Initiator::start(initiator::Config { interface: name.into(), ..config })?)
     }
 
-    /// Ends the captures, and gives a summary of each frame that passed a port and that tshark's `filter` likes.
+    /// Ends the captures, and gives the frames that passed a port and that tshark's `filter` likes.
     ///
     /// # Errors
     /// If the capture is not complete, or tshark doesn't like the filter.
-    pub(crate) fn frames(&mut self, port: &str, filter: &str) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn frames(&mut self, port: &str, filter: &str) -> anyhow::Result<Vec<Captured>> {
         let capture = self.lan.captures()?.iter().find(|capture| capture.port == port);
-        let path = &capture.with_context(|| format!("there is no port {port}"))?.path;
-        let fields = ["frame.number", "eth.src", "eth.dst", "_ws.col.Info"];
-        Ok(capture::tshark(path, filter, &fields)?.iter().map(|fields| fields.join(" ")).collect())
+        capture::frames(&capture.with_context(|| format!("there is no port {port}"))?.path, filter)
     }
 
     /// Ends the captures and holds every frame against tshark; how many there are of FCoE and FIP.
@@ -68,6 +83,14 @@ impl Lab {
     /// # Errors
     /// If a frame is wrong.
     pub(crate) fn check_frames(&mut self) -> anyhow::Result<usize> {
-        self.lan.captures()?.iter().map(|capture| capture::check(&capture.path)).sum()
+        let captures = self.lan.captures()?;
+        thread::scope(|scope| {
+            let checks: Vec<_> =
+                captures.iter().map(|capture| scope.spawn(|| capture::check(&capture.path))).collect();
+            checks
+                .into_iter()
+                .map(|check| check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .sum()
+        })
     }
 }

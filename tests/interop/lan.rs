@@ -6,7 +6,7 @@
 use crate::capture::Capture;
 use crate::image::Image;
 use anyhow::{Context as _, ensure};
-use std::collections::BTreeSet;
+use fc::wire::MacAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,7 +16,9 @@ pub(crate) struct Lan {
     mtu: String,
     image: Image,
     folder: PathBuf,
-    veths: BTreeSet<String>,
+    /// Of ports that have a MAC address, in the order of these.
+    names: Vec<String>,
+    /// Of each port one.
     captures: Vec<Capture>,
 }
 
@@ -31,7 +33,7 @@ impl Lan {
         // A bridge that doesn't take part in what it carries: no STP, no IGMP.
         let kind = ["type", "bridge", "stp_state", "0", "mcast_snooping", "0", "forward_delay", "0"];
         let (image, folder) = (image.clone(), folder.into());
-        let lan = Self { mtu: mtu.to_string(), image, folder, veths: BTreeSet::new(), captures: Vec::new() };
+        let lan = Self { mtu: mtu.to_string(), image, folder, names: Vec::new(), captures: Vec::new() };
         ip(&[&["link", "add", BRIDGE, "mtu", &lan.mtu], &kind[..]].concat())?;
         ip(&["link", "set", BRIDGE, "up"])?;
         Ok(lan)
@@ -42,34 +44,49 @@ impl Lan {
         &self.mtu
     }
 
-    /// A tap for a guest.
-    pub(crate) fn tap(&mut self, name: &str) -> anyhow::Result<()> {
-        ip(&["tuntap", "add", name, "mode", "tap"])?;
-        ip(&["link", "set", name, "txqueuelen", TAP_FRAMES])?;
-        self.join(name)
+    /// The MAC address of a port; those that are new get the next one.
+    pub(crate) fn mac(&mut self, name: &str) -> MacAddr {
+        let number = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        MacAddr([0x02, 0xfc, 0xf0, 0x00, 0x03, u8::try_from(number).expect("a LAN has few ports")])
     }
 
-    /// A veth pair, unless it is there: `name` for who is to use it, and its other end on the bridge.
-    pub(crate) fn veth(&mut self, name: &str) -> anyhow::Result<()> {
-        if !self.veths.insert(name.to_owned()) {
+    /// A port with a tap, unless it is there.
+    pub(crate) fn tap(&mut self, name: &str) -> anyhow::Result<()> {
+        if self.has(name) {
             return Ok(());
         }
-        let port = format!("{name}-port");
-        let mtu = self.mtu.as_str();
-        let peer =
-            ["type", "veth", "peer", "name", &port, "mtu", mtu, "numtxqueues", "1", "numrxqueues", "1"];
-        let own = ["link", "add", name, "mtu", mtu, "numtxqueues", "1", "numrxqueues", "1"];
-        ip(&[&own[..], &peer[..]].concat())?;
+        ip(&["tuntap", "add", name, "mode", "tap"])?;
+        ip(&["link", "set", name, "txqueuelen", TAP_FRAMES])?;
+        self.join(name, name)
+    }
+
+    /// A port with a veth pair, unless it is there: the end `name` is for who is to use it.
+    pub(crate) fn veth(&mut self, name: &str) -> anyhow::Result<()> {
+        if self.has(name) {
+            return Ok(());
+        }
+        let (port, mac) = (format!("{name}-port"), self.mac(name).to_string());
+        let of = |end| ["name", end, "mtu", self.mtu.as_str(), "numtxqueues", "1", "numrxqueues", "1"];
+        ip(&[&["link", "add"], &of(name)[..], &["address", &mac, "type", "veth", "peer"], &of(&port)]
+            .concat())?;
         // veth hands a VLAN tag over beside the frame, where XDP doesn't see it.
         let output = self.image.command("sbin/ethtool").args(["-K", &port, "txvlan", "off"]).output()?;
         ensure!(output.status.success(), "ethtool: {}", String::from_utf8_lossy(&output.stderr));
         ip(&["link", "set", name, "up"])?;
-        self.join(&port)
+        self.join(name, &port)
     }
 
-    fn join(&mut self, port: &str) -> anyhow::Result<()> {
-        ip(&["link", "set", port, "mtu", &self.mtu, "master", BRIDGE, "up"])?;
-        self.captures.push(Capture::start(&self.image, port, self.folder.join(format!("{port}.pcap")))?);
+    fn has(&self, name: &str) -> bool {
+        self.captures.iter().any(|capture| capture.port == name)
+    }
+
+    /// Puts `interface` on the bridge, and captures what passes there as the port `name`.
+    fn join(&mut self, name: &str, interface: &str) -> anyhow::Result<()> {
+        ip(&["link", "set", interface, "mtu", &self.mtu, "master", BRIDGE, "up"])?;
+        self.captures.push(Capture::start(&self.image, name, interface, &self.folder)?);
         Ok(())
     }
 

@@ -18,9 +18,9 @@ use clap::Parser;
 use image::{Image, Kernel};
 use lab::Lab;
 use nix::unistd::Uid;
-use report::{Figures, Outcome};
+use report::{Figures, NAME_LEN, Outcome};
 use scenarios::{SCENARIOS, Scenario};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -60,13 +60,14 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<bool> {
     if cli.list {
         for Scenario { name, shows, quick, .. } in SCENARIOS {
-            writeln!(io::stdout(), "{name:<12} {} {shows}", if *quick { "quick" } else { "     " })?;
+            writeln!(io::stdout(), "{name:<NAME_LEN$} {} {shows}", if *quick { "quick" } else { "     " })?;
         }
         return Ok(true);
     }
     let chosen = choose(&cli.scenarios)?;
     let kernel = kernel(cli)?;
     preflight()?;
+    let _only = only_run()?;
     let image = Image::prepare(kernel)?;
     let mut all_went_well = true;
     for scenario in chosen {
@@ -118,6 +119,15 @@ fn preflight() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Two runs would keep what they see in the same place.
+fn only_run() -> anyhow::Result<File> {
+    let last = image::folder().join("last");
+    fs::create_dir_all(&last)?;
+    let lock = File::create(last.join("lock"))?;
+    lock.try_lock().context("another ./x interop runs in this checkout; wait for it to end")?;
+    Ok(lock)
+}
+
 /// Runs a scenario on a thread in a network namespace of its own.
 fn play(scenario: &'static Scenario, kernel: Kernel, image: &Image) -> anyhow::Result<Outcome> {
     let folder = image::folder().join("last").join(scenario.name);
@@ -137,4 +147,35 @@ fn act(scenario: &Scenario, image: &Image, folder: &Path) -> anyhow::Result<Figu
     let frames = lab.check_frames()?;
     figures.add("frames", frames as f64, "");
     Ok(figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_are_chosen_by_name() {
+        let names = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            choose(&names).map(|chosen| chosen.iter().map(|scenario| scenario.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["beside", "fabric"]).unwrap(), ["beside", "fabric"]);
+        assert_eq!(names(&["all"]).unwrap().len(), SCENARIOS.len());
+        let quick = names(&[]).unwrap();
+        assert!(!quick.is_empty() && quick.len() < SCENARIOS.len());
+        assert_eq!(names(&["quick"]).unwrap(), quick);
+        let error = names(&["fabrik"]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("there is no scenario `fabrik`; there are: all, quick, fabric, "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn names_of_scenarios_are_short_and_differ() {
+        for (number, Scenario { name, .. }) in SCENARIOS.iter().enumerate() {
+            assert!(name.len() <= NAME_LEN && !["all", "quick"].contains(name), "{name}");
+            assert!(SCENARIOS[..number].iter().all(|other| other.name != *name), "{name}");
+        }
+    }
 }

@@ -7,6 +7,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The longest name of a scenario.
+pub(crate) const NAME_LEN: usize = 12;
+
 /// Figures worth seeing, in the order in which they were added.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Figures(Vec<Figure>);
@@ -73,9 +76,9 @@ impl fmt::Display for Outcome {
         let Self { scenario: Scenario { name, .. }, kernel, took, result, folder } = self;
         let took = took.as_secs_f64();
         match result {
-            Ok(figures) => write!(f, "{name:<12} {kernel:<5} ok     {took:>6.1} s  {figures}"),
+            Ok(figures) => write!(f, "{name:<NAME_LEN$} {kernel:<5} ok     {took:>6.1} s  {figures}"),
             Err(error) => {
-                writeln!(f, "{name:<12} {kernel:<5} FAILED {took:>6.1} s  {error:#}")?;
+                writeln!(f, "{name:<NAME_LEN$} {kernel:<5} FAILED {took:>6.1} s  {error:#}")?;
                 write!(f, "    console, commands and captures: {}", relative(folder).display())
             }
         }

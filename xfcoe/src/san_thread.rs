@@ -100,6 +100,14 @@ impl SanThread {
         self.remote.order(order)
     }
 
+    /// What it has done and how it stands.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn stats(&self) -> Result<Stats, OrderError> {
+        self.remote.stats()
+    }
+
     /// Stops it and gives what it has counted.
     ///
     /// # Errors

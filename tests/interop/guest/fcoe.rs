@@ -1,20 +1,19 @@
 //! The kernel's FCoE in a guest, by its sysfs files.
 
 use super::{Guest, SHORT};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use fc::wire::FcId;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long a login may take: libfcoe's first two FLOGIs are swallowed.
-const LOGIN: Duration = Duration::from_secs(40);
+/// How long a login may take, with a scan: about 6 s, as libfcoe swallows its first two FLOGIs.
+const LOGIN: Duration = Duration::from_secs(60);
 
 impl Guest {
     /// Makes an FCoE port on an interface, for a fabric.
     pub(crate) fn start_fcoe(&mut self, interface: &str) -> anyhow::Result<()> {
         let script = format!(
             "echo {interface} >/sys/bus/fcoe/ctlr_create
-             for ctlr in /sys/bus/fcoe/devices/ctlr_*; do echo 1 >$ctlr/enabled; done"
+             echo 1 >/sys/class/net/{interface}/ctlr_*/enabled"
         );
         self.run(&script, SHORT)?;
         Ok(())
@@ -22,20 +21,14 @@ impl Guest {
 
     /// Waits for the disk with this serial number, and gives its name, such as `sda`.
     pub(crate) fn wait_for_disk(&mut self, serial: &str) -> anyhow::Result<String> {
-        let end = Instant::now() + LOGIN;
-        loop {
-            // Its name is there after its VPD pages.
-            let find =
-                format!("grep -ls {serial} /sys/class/scsi_disk/*/device/block/sd*/device/vpd_pg80 || true");
-            let found = self.run(&find, SHORT)?;
-            if let Some(name) = found.split('/').find(|part| part.starts_with("sd")) {
-                return Ok(name.to_owned());
+        // Its name is there after its VPD pages.
+        let find = format!("until grep -ls {serial} /sys/block/sd*/device/vpd_pg80; do sleep 0.1; done");
+        match self.run(&find, LOGIN) {
+            Ok(path) => Ok(path.split('/').nth(3).context("a path")?.to_owned()),
+            Err(error) => {
+                let state = self.run("grep -sH . /sys/class/fc_*/*/{port_name,port_state} || true", SHORT)?;
+                Err(error.context(format!("there is no disk {serial}, but {state}")))
             }
-            if Instant::now() >= end {
-                let state = "grep -sH . /sys/class/fc_*/*/{port_name,port_state} || true";
-                bail!("no disk {serial} within {LOGIN:?}; {}", self.run(state, SHORT)?);
-            }
-            thread::sleep(Duration::from_millis(200));
         }
     }
 

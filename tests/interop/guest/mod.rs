@@ -1,13 +1,18 @@
 //! A guest: QEMU, and a line to the agent in it.
 
+mod disk;
 mod fcoe;
+
+pub(crate) use disk::{TRANSFERS, fio};
 
 use crate::image::Image;
 use anyhow::{Context as _, bail, ensure};
+use fc::wire::MacAddr;
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -20,24 +25,36 @@ pub(crate) struct GuestConfig {
     pub(crate) cpus: u32,
     /// Its memory.
     pub(crate) memory_mib: u32,
-    /// The MAC address of its interface `eth0`.
-    pub(crate) mac: &'static str,
 }
 
 impl Default for GuestConfig {
     fn default() -> Self {
-        Self { cpus: 1, memory_mib: 768, mac: "02:fc:f0:00:03:01" }
+        Self { cpus: 1, memory_mib: 768 }
     }
+}
+
+/// Where a guest is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// Its tap, and its folder.
+    pub(crate) name: &'a str,
+    /// The MAC address of its `eth0`.
+    pub(crate) mac: MacAddr,
+    /// Its MTU.
+    pub(crate) mtu: &'a str,
+    /// What it sees as `/lab`.
+    pub(crate) lab: &'a Path,
 }
 
 /// Without what takes time and is of no use here; a panic ends QEMU.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on tsc=reliable \
                             audit=0 nowatchdog ipv6.disable=1";
 const AGENT: &str = include_str!("agent");
-/// How long a guest may take to boot: 6 s when the machine has nothing else to do.
-const BOOT: Duration = Duration::from_secs(60);
-/// How long the commands take that only look or set something.
-pub(crate) const SHORT: Duration = Duration::from_secs(20);
+// On an idle machine these are a tenth: what hangs is to be noticed, and not what is slow.
+/// How long a guest may take to boot.
+const BOOT: Duration = Duration::from_secs(80);
+/// How long a command may take that only looks or sets something.
+pub(crate) const SHORT: Duration = Duration::from_secs(40);
 
 /// A guest that runs; dropped, it is gone as a machine whose power fails.
 #[derive(Debug)]
@@ -48,7 +65,7 @@ pub(crate) struct Guest {
     /// The statuses of orders that have ended and that nobody has asked for.
     ended: HashMap<u32, i32>,
     last_order: u32,
-    /// Its `/lab`, with its console.
+    /// With its console, and what it was ordered.
     folder: PathBuf,
     deadline: Instant,
 }
@@ -70,55 +87,20 @@ pub(crate) struct Output {
 }
 
 impl Guest {
-    /// Boots a guest on the tap `tap` of the calling thread's network namespace, and returns when it is ready.
-    /// It dies with this thread.
+    /// Boots a guest, and returns when it is ready. It dies with this thread.
     pub(super) fn boot(
         config: GuestConfig,
         image: &Image,
-        (tap, mtu): (&str, &str),
-        folder: PathBuf,
+        place: Place<'_>,
         deadline: Instant,
     ) -> anyhow::Result<Self> {
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join("agent"), AGENT)?;
-        let mut qemu = image.command("usr/bin/qemu-system-x86_64");
-        qemu.arg("-L").arg(image.tools.join("usr/share/qemu"));
-        qemu.arg("-L").arg(image.tools.join("usr/share/seabios"));
-        qemu.args([
-            "-M",
-            "q35",
-            "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "max",
-            "-smp",
-            &config.cpus.to_string(),
-        ]);
-        qemu.args(["-m", &config.memory_mib.to_string(), "-nodefaults", "-display", "none", "-no-reboot"]);
-        qemu.arg("-chardev").arg(format!("file,id=console,path={}", folder.join("console").display()));
-        qemu.args(["-serial", "chardev:console", "-append", COMMAND_LINE]);
-        qemu.arg("-kernel")
-            .arg(image.linux.join("vmlinux"))
-            .arg("-initrd")
-            .arg(image.linux.join("initramfs"));
-        let shares = [
-            ("tools", &image.tools, ",readonly=on"),
-            ("linux", &image.linux, ",readonly=on"),
-            ("lab", &folder, ""),
-        ];
-        for (tag, path, read_only) in shares {
-            let path = path.display();
-            qemu.args(["-fsdev", &format!("local,id={tag},path={path},security_model=none{read_only}")]);
-            qemu.args(["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")]);
+        let folder = place.lab.join(place.name);
+        if folder.exists() {
+            bring_away(&folder)?;
         }
-        // The agent's line is QEMU's stdin and stdout.
-        qemu.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=agent,signal=off"]);
-        qemu.args(["-device", "virtserialport,chardev=agent"]);
-        qemu.args(["-netdev", &format!("tap,id=lan,ifname={tap},script=no,downscript=no")]);
-        qemu.args([
-            "-device",
-            &format!("virtio-net-pci,netdev=lan,mac={},host_mtu={mtu},romfile=", config.mac),
-        ]);
+        fs::create_dir(&folder)?;
+        fs::write(folder.join("agent"), AGENT)?;
+        let qemu = qemu(config, image, &place, &folder);
         let mut guest = Self::start(qemu, folder, deadline)?;
         guest.wait(Running(0), BOOT).context("the guest does not boot")?;
         guest.run("modprobe -a virtio_net fcoe sd_mod sg 8021q; ip link set eth0 up", SHORT)?;
@@ -182,6 +164,9 @@ impl Guest {
                 Ok((number, status)) => {
                     self.ended.insert(number, status);
                 }
+                Err(RecvTimeoutError::Timeout) if end == self.deadline => {
+                    bail!("the scenario's time is over; {}", self.obituary())
+                }
                 Err(RecvTimeoutError::Timeout) => bail!("no end within {timeout:?}; {}", self.obituary()),
                 Err(RecvTimeoutError::Disconnected) => bail!("QEMU has ended; {}", self.obituary()),
             }
@@ -203,6 +188,25 @@ impl Guest {
         Ok(self.ended.contains_key(&running.0))
     }
 
+    /// Its kernel has logged no error and nothing worse since it was ready.
+    ///
+    /// # Errors
+    /// The first that it has.
+    pub(crate) fn has_no_errors(&self) -> anyhow::Result<()> {
+        const WARNING: u32 = 4;
+        // A record begins with "PRIORITY,NUMBER,..", and the level is the priority's low three bits.
+        let log = fs::read(self.folder.join("dmesg"))?;
+        let log = String::from_utf8_lossy(&log);
+        let level = |line: &str| line.split(',').next()?.parse().ok().map(|priority: u32| priority % 8);
+        // What it says of the machine that QEMU emulates is of no interest.
+        let lines = log.lines().skip_while(|line| !line.ends_with(";the agent is ready"));
+        let mut errors = lines.filter(|line| level(line).is_some_and(|level| level < WARNING));
+        match errors.next() {
+            Some(error) => bail!("the guest's kernel complains: {error}"),
+            None => Ok(()),
+        }
+    }
+
     /// The last words of the guest.
     fn obituary(&self) -> String {
         let said = |file| fs::read(self.folder.join(file)).unwrap_or_default();
@@ -217,6 +221,41 @@ impl Drop for Guest {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
+}
+
+/// What an earlier guest of the same name has left is kept by another one.
+fn bring_away(folder: &Path) -> io::Result<()> {
+    let named = |number: u32| folder.with_extension(number.to_string());
+    let number = (1..).find(|&number| !named(number).exists()).expect("there are enough numbers");
+    fs::rename(folder, named(number))
+}
+
+fn qemu(config: GuestConfig, image: &Image, place: &Place<'_>, folder: &Path) -> Command {
+    let Place { name, mac, mtu, lab } = place;
+    let mut qemu = image.command("usr/bin/qemu-system-x86_64");
+    qemu.arg("-L").arg(image.tools.join("usr/share/qemu"));
+    qemu.arg("-L").arg(image.tools.join("usr/share/seabios"));
+    qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", &config.cpus.to_string()]);
+    qemu.args(["-m", &config.memory_mib.to_string(), "-nodefaults", "-display", "none", "-no-reboot"]);
+    qemu.arg("-kernel").arg(image.linux.join("vmlinux")).arg("-initrd").arg(image.linux.join("initramfs"));
+    qemu.args(["-append", &format!("{COMMAND_LINE} guest={name}")]);
+    qemu.args(["-chardev", &format!("file,id=console,path={}", folder.join("console").display())]);
+    qemu.args(["-serial", "chardev:console"]);
+    for (tag, path) in [("tools", &*image.tools), ("linux", &*image.linux), ("lab", lab)] {
+        let read_only = if tag == "lab" { "" } else { ",readonly=on" };
+        let path = path.display();
+        qemu.args(["-fsdev", &format!("local,id={tag},path={path},security_model=none{read_only}")]);
+        qemu.args(["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")]);
+    }
+    // The agent's line is QEMU's stdin and stdout.
+    qemu.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=agent,signal=off"]);
+    qemu.args(["-device", "virtserialport,chardev=agent"]);
+    qemu.args(["-netdev", &format!("tap,id=lan,ifname={name},script=no,downscript=no")]);
+    // Without a filter for MAC addresses: newer drivers set it from a work queue, and miss the answer to the first
+    // frame from a new address.
+    let nic = format!("virtio-net-pci,netdev=lan,mac={mac},host_mtu={mtu},ctrl_rx=off,romfile=");
+    qemu.args(["-device", &nic]);
+    qemu
 }
 
 /// The last lines of what may be long.

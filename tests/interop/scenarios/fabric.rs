@@ -1,49 +1,97 @@
-//! Linux as initiator, our SAN, in fabric mode.
+//! Linux as initiator, our SAN, in fabric mode and on a VLAN.
 
-use crate::guest::{GuestConfig, SHORT};
+use crate::guest::{Guest, GuestConfig, SHORT};
 use crate::lab::Lab;
 use crate::report::Figures;
-use san::{LunConfig, SanConfig, TargetConfig};
-use std::time::{Duration, Instant};
+use anyhow::{Context as _, ensure};
+use fc::wire::Wwn;
+use san::{LunConfig, SanConfig};
+use std::time::Instant;
 
-const VLAN: u16 = 100;
 const SERIAL: &str = "fabric-disk";
-const LUN_MIB: u64 = 64;
+const VLAN: u16 = 100;
+const LUN_MIB: u64 = 8;
+/// The kernel counts FKA_ADV_PERIOD in ticks of 4 ms, and fcoeadm calls them seconds.
+const TICK_MS: u32 = 4;
 
 pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
-    let lun = LunConfig { size_bytes: LUN_MIB << 20, serial: SERIAL.into(), ..LunConfig::default() };
-    let config = SanConfig {
-        vlan: Some(VLAN),
-        targets: vec![TargetConfig { luns: vec![lun], ..TargetConfig::default() }],
-        ..SanConfig::default()
-    };
-    let san = lab.san("san", config)?;
+    let file = lab.file("disk", LUN_MIB << 20)?;
+    let mut config = super::one_disk(LunConfig {
+        file: Some(file.clone()),
+        size_bytes: LUN_MIB << 20,
+        serial: SERIAL.into(),
+        ..LunConfig::default()
+    });
+    config.vlan = Some(VLAN);
+    config.fcf.priority = 77;
+    let san = lab.san("san", config.clone())?;
     let mut guest = lab.guest("guest", GuestConfig::default())?;
 
     let started = Instant::now();
-    let found = guest.run("fipvlan -c eth0", SHORT)?;
-    anyhow::ensure!(found.contains("100"), "fipvlan found no VLAN {VLAN}: {found}");
-    guest.run("ip link set eth0.100 up; ip link", SHORT)?;
-    guest.start_fcoe("eth0.100")?;
+    let found = guest.run("fipvlan --create eth0", SHORT)?;
+    let row = format!("eth0 | {VLAN} | {}", config.fcf.mac);
+    let rows =
+        || found.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase());
+    ensure!(rows().any(|found| found == row), "fipvlan was to find `{row}`: {found}");
+    guest.run(&format!("ip link set eth0.{VLAN} up"), SHORT)?;
+    guest.start_fcoe(&format!("eth0.{VLAN}"))?;
     let disk = guest.wait_for_disk(SERIAL)?;
     figures.add("disk after", started.elapsed().as_secs_f64(), "s");
-    guest.run("fcoeadm -i; fcoeadm -f; fcoeadm -t; fcoeadm -l", SHORT)?;
-    guest.run(&format!("mkfs.ext4 -q /dev/{disk}"), Duration::from_secs(60))?;
-    guest.run(
-        &format!(
-            "mount /dev/{disk} /mnt
-             for i in 1 2 3; do dd if=/dev/urandom of=/mnt/$i bs=64k count=16 status=none; done
-             sha256sum /mnt/[123] >/run/sums
-             umount /mnt
-             e2fsck -fn /dev/{disk}
-             mount /dev/{disk} /mnt
-             sha256sum -c /run/sums
-             umount /mnt"
-        ),
-        Duration::from_secs(60),
-    )?;
+
+    shows_what_there_is(&mut guest, &config, &disk).context("fcoeadm")?;
+    guest.use_file_system(&disk)?;
+    guest.verify_disk(&disk)?;
+    guest.compare_disk(&disk, &file)?;
+
+    guest.has_no_errors()?;
+
     drop(guest);
-    san.stop()?;
+    let counters = san.stop()?.counters;
+    // The first command is told of the unit attention of a new session.
+    ensure!(counters.failed_commands == 1, "one command was to fail: {counters:?}");
+    figures.add("commands", counters.commands as f64, "");
     Ok(figures)
+}
+
+/// fcoeadm shows port, FCF, target and LUN as they are.
+fn shows_what_there_is(guest: &mut Guest, config: &SanConfig, disk: &str) -> anyhow::Result<()> {
+    let (fcf, target) = (&config.fcf, &config.targets[0]);
+    let number = |wwn: Wwn| format!("0x{:016x}", wwn.to_u64());
+    let expected = [
+        ("i", "State", "Online".into()),
+        ("i", "FC-ID (Port ID)", format!("0x{:06x}", guest.fc_id()?.to_u32())),
+        ("i", "Fabric Name", number(fcf.fabric_name)),
+        ("i", "MaxFrameSize", format!("{} bytes", config.max_payload_len)),
+        ("f", "Connection Mode", "Connected".into()),
+        ("f", "Fabric Name", number(fcf.fabric_name)),
+        ("f", "Switch Name", number(fcf.switch_name)),
+        ("f", "MAC Address", fcf.mac.to_string().to_uppercase()),
+        ("f", "FCF Priority", fcf.priority.to_string()),
+        ("f", "FKA Period", format!("{} seconds", fcf.fka_adv_period_ms / TICK_MS)),
+        ("f", "Selected", "Yes".into()),
+        ("f", "VLAN ID", VLAN.to_string()),
+        ("t", "Roles", "FCP Target".into()),
+        ("t", "Node Name", number(target.wwnn)),
+        ("t", "Port Name", number(target.wwpn)),
+        ("t", "MaxFrameSize", format!("{} bytes", config.max_payload_len)),
+        ("t", "State", "Online".into()),
+        ("l", "OS Device Name", disk.to_owned()),
+        ("l", "LUN ID", "0".into()),
+        ("l", "Capacity", format!("{LUN_MIB}.00 MiB")),
+        ("l", "Block Size", "512 bytes".into()),
+        ("l", "Status", "Attached".into()),
+    ];
+    for option in ["i", "f", "t", "l"] {
+        let said = guest.run(&format!("fcoeadm -{option}"), SHORT)?;
+        for (_, name, value) in expected.iter().filter(|(shown_by, ..)| *shown_by == option) {
+            let shown = said.lines().filter_map(|line| line.split_once(':'));
+            let mut shown = shown.filter(|(found, _)| found.trim() == *name);
+            ensure!(
+                shown.any(|(_, found)| found.trim() == value),
+                "-{option} was to show `{name}: {value}`:\n{said}"
+            );
+        }
+    }
+    Ok(())
 }

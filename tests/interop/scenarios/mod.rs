@@ -11,18 +11,21 @@
 //!   guest has all tools of the packages that `interop/packages` lists, and writes to `/lab` what is to be kept.
 //!
 //! Dropping one of them is pulling its plug. What fails is an error with what was expected and what was seen:
-//! `anyhow::ensure!` and `context`. Every wait has a time-out, and a scenario has three minutes. Guests are slow
-//! under emulation: many small checks are better than much data.
+//! `anyhow::ensure!` and `context`. Every wait has a time-out, and a scenario takes at most three minutes on two idle
+//! cores. Guests are slow under emulation: many small checks are better than much data.
 //!
 //! When the function returns well, each capture is held against tshark: no malformed frame, every CRC right.
 //! `target/interop/last/SCENARIO` keeps the captures by the names of their ports, and of each guest the console,
 //! the kernel's log (`dmesg`), and each script with its output.
 
 mod beside;
+mod death;
 mod fabric;
+mod outage;
 
 use crate::lab::Lab;
 use crate::report::Figures;
+use san::{LunConfig, SanConfig, TargetConfig};
 use xfcoe::netns::MTU;
 
 /// A scenario, as it is listed and run.
@@ -50,6 +53,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: fabric::run,
     },
     Scenario {
+        name: "outage",
+        shows: "Linux writes on when its link was down, its virtual link cleared, our FCF another one",
+        quick: true,
+        mtu: MTU,
+        run: outage::run,
+    },
+    Scenario {
+        name: "death",
+        shows: "a guest that dies under I/O loses its session by the missing keep-alives, and is served again",
+        quick: false,
+        mtu: MTU,
+        run: death::run,
+    },
+    Scenario {
         name: "beside",
         shows: "Linux in a guest and our initiator on its host, on one bridge, each with its own disk",
         quick: false,
@@ -57,3 +74,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: beside::run,
     },
 ];
+
+/// A SAN with one target with one disk.
+fn one_disk(disk: LunConfig) -> SanConfig {
+    SanConfig {
+        targets: vec![TargetConfig { luns: vec![disk], ..TargetConfig::default() }],
+        ..SanConfig::default()
+    }
+}
