@@ -6,7 +6,7 @@ use crate::image::Image;
 use crate::lan::Lan;
 use anyhow::Context as _;
 use datapath::port::nic::NicKind;
-use fc::wire::Wwn;
+use fc::wire::{MacAddr, Wwn};
 use initiator::Initiator;
 use san::SanConfig;
 use std::fs::File;
@@ -67,6 +67,11 @@ impl Lab {
     pub(crate) fn initiator(&mut self, name: &str, config: initiator::Config) -> anyhow::Result<Initiator> {
         self.lan.veth(name)?;
         Ok(Initiator::start(initiator::Config { interface: name.into(), ..config })?)
+    }
+
+    /// The MAC address of whoever is at a port.
+    pub(crate) fn mac(&mut self, port: &str) -> MacAddr {
+        self.lan.mac(port)
     }
 
     /// Ends the captures, and gives the frames that passed a port and that tshark's `filter` likes.

@@ -10,6 +10,7 @@ mod guest;
 mod image;
 mod lab;
 mod lan;
+mod login;
 mod report;
 mod scenarios;
 

@@ -2,7 +2,7 @@
 
 use super::{Guest, SHORT};
 use anyhow::Context as _;
-use fc::wire::FcId;
+use fc::wire::{FcId, Wwn};
 use std::time::Duration;
 
 /// How long a login may take, with a scan: about 6 s, as libfcoe swallows its first two FLOGIs.
@@ -17,6 +17,36 @@ impl Guest {
         );
         self.run(&script, SHORT)?;
         Ok(())
+    }
+
+    /// Makes an FCoE port on an interface, for neighbours.
+    pub(crate) fn start_vn2vn(&mut self, interface: &str) -> anyhow::Result<()> {
+        let script = format!(
+            "echo {interface} >/sys/bus/fcoe/ctlr_create
+             echo vn2vn >/sys/class/net/{interface}/ctlr_*/mode
+             echo 1 >/sys/class/net/{interface}/ctlr_*/enabled"
+        );
+        self.run(&script, SHORT)?;
+        Ok(())
+    }
+
+    /// Lets the FCoE port of an interface log out, and log in again a second later.
+    pub(crate) fn restart_fcoe(&mut self, interface: &str) -> anyhow::Result<()> {
+        let enabled = format!("/sys/class/net/{interface}/ctlr_*/enabled");
+        self.run(&format!("echo 0 >{enabled}; sleep 1; echo 1 >{enabled}"), SHORT)?;
+        Ok(())
+    }
+
+    /// Removes the FCoE port of an interface.
+    pub(crate) fn stop_fcoe(&mut self, interface: &str) -> anyhow::Result<()> {
+        self.run(&format!("echo {interface} >/sys/bus/fcoe/ctlr_destroy"), SHORT)?;
+        Ok(())
+    }
+
+    /// The WWPN that an FCoE port has on an interface.
+    pub(crate) fn port_name(&mut self, interface: &str) -> anyhow::Result<Wwn> {
+        let mac = self.run(&format!("cat /sys/class/net/{interface}/address"), SHORT)?;
+        Ok(Wwn::from_mac(0x2000, mac.trim().parse()?))
     }
 
     /// Waits for the disk with this serial number, and gives its name, such as `sda`.

@@ -2,6 +2,7 @@
 
 mod disk;
 mod fcoe;
+mod target;
 
 pub(crate) use disk::{TRANSFERS, fio};
 

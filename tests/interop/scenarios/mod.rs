@@ -22,6 +22,7 @@ mod beside;
 mod death;
 mod fabric;
 mod outage;
+mod target;
 
 use crate::lab::Lab;
 use crate::report::Figures;
@@ -72,6 +73,27 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         quick: false,
         mtu: MTU,
         run: beside::run,
+    },
+    Scenario {
+        name: "target-vn2vn",
+        shows: "Linux's target without a switch: data, refusals, both orders of WWPNs, links that come back",
+        quick: true,
+        mtu: MTU,
+        run: target::vn2vn::run,
+    },
+    Scenario {
+        name: "target-fabric",
+        shows: "Linux's target by way of our FCF: data, refusals, a target that goes and comes",
+        quick: false,
+        mtu: MTU,
+        run: target::fabric::run,
+    },
+    Scenario {
+        name: "mtu1500",
+        shows: "Linux's target, and Linux with our SAN, where no frame fits that is longer than usual",
+        quick: false,
+        mtu: 1500,
+        run: target::mtu1500::run,
     },
 ];
 
