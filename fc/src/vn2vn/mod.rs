@@ -341,8 +341,12 @@ impl Enode {
                 1 => ANNOUNCE_WAIT,
                 _ => BEACON_PERIOD + delay,
             };
-        if claim.beacons > 2 {
-            self.conflicts = 0;
+        match claim.beacons {
+            ..2 => {}
+            // Who was here before us has no other reason to send a beacon soon: after a link failure of ours it may
+            // not even know that we were away.
+            2 => self.neighbours.settle(),
+            3.. => self.conflicts = 0,
         }
         self.last_id = Some(claim.port.fc_id);
         self.send_beacon();

@@ -60,7 +60,7 @@ pub enum Refusal {
         /// Bytes of L2 payload that it takes.
         max_fcoe_size: u16,
     },
-    /// It has claimed its N_Port_ID, but no beacon has shown that it kept it.
+    /// It has claimed its N_Port_ID, or just answered our claim, but no beacon has shown that it kept it.
     NoBeacon,
 }
 
@@ -93,12 +93,22 @@ pub struct NeighbourStatus {
 struct Entry {
     neighbour: Neighbour,
     heard_at: Instant,
-    /// A beacon, or a login, came since it last looked for its N_Port_ID.
-    has_kept_id: bool,
+    standing: Standing,
     /// [`Event::NeighbourUp`](super::Event::NeighbourUp) has told of it since then.
     is_told: bool,
     /// The same, ever.
     was_told: bool,
+}
+
+/// Whether a port's N_Port_ID is its own for sure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// It has looked for it, or claimed it.
+    Claiming,
+    /// It has answered our claim. It may be about to keep an N_Port_ID that it claimed before we listened.
+    Answering,
+    /// A beacon, or a login, has come since it last looked for it, or a beacon would have if it were new.
+    Kept,
 }
 
 impl Entry {
@@ -111,7 +121,7 @@ impl Entry {
             Some(max_fcoe_size) if self.neighbour.max_payload_len().is_none() => {
                 Some(Refusal::TooSmall { max_fcoe_size })
             }
-            Some(_) if !self.has_kept_id => Some(Refusal::NoBeacon),
+            Some(_) if self.standing != Standing::Kept => Some(Refusal::NoBeacon),
             Some(_) => None,
         }
     }
@@ -172,7 +182,7 @@ impl Neighbours {
             self.0.push(Entry {
                 neighbour: *sender,
                 heard_at: now,
-                has_kept_id: false,
+                standing: Standing::Answering,
                 is_told: false,
                 was_told: false,
             });
@@ -182,9 +192,9 @@ impl Neighbours {
         entry.heard_at = now;
         entry.neighbour.max_fcoe_size = sender.max_fcoe_size.or(entry.neighbour.max_fcoe_size);
         match sign {
-            Sign::Anew => (entry.has_kept_id, entry.is_told) = (false, false),
+            Sign::Anew => (entry.standing, entry.is_told) = (Standing::Claiming, false),
             Sign::Alive => {}
-            Sign::Kept => entry.has_kept_id = true,
+            Sign::Kept => entry.standing = Standing::Kept,
         }
         Ok(lost)
     }
@@ -219,11 +229,19 @@ impl Neighbours {
         ups
     }
 
+    /// The time is over in which a claim of before we listened may be open: whoever has answered ours and not claimed
+    /// since has had its N_Port_ID for longer.
+    pub(super) fn settle(&mut self) {
+        for entry in self.0.iter_mut().filter(|entry| entry.standing == Standing::Answering) {
+            entry.standing = Standing::Kept;
+        }
+    }
+
     /// A neighbour logs in to the layers above, who know of it by that.
     pub(super) fn told(&mut self, now: Instant, id: FcId) {
         if let Some(entry) = self.0.iter_mut().find(|entry| entry.neighbour.port.fc_id == id) {
             entry.heard_at = now;
-            (entry.has_kept_id, entry.is_told, entry.was_told) = (true, true, true);
+            (entry.standing, entry.is_told, entry.was_told) = (Standing::Kept, true, true);
         }
     }
 

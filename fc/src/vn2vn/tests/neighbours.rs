@@ -51,6 +51,25 @@ fn neighbours_are_told_of_when_others_know_that_we_are_there() {
 }
 
 #[test]
+fn who_was_here_before_us_need_not_send_a_beacon_first() {
+    let (old, new) = (TestPort::new(1), TestPort::new(2));
+    let mut bench = Bench::up(config(VlanChoice::Untagged));
+    while bench.enode.phase() != Phase::Claiming {
+        bench.wait(MILLI * 10);
+    }
+    bench.events();
+    bench.receive(&old.says(Operation::CLAIM_RESPONSE));
+    bench.receive(&new.says(Operation::CLAIM_RESPONSE));
+    bench.receive(&new.says(Operation::CLAIM_NOTIFICATION));
+    // It may have claimed its N_Port_ID just before we did.
+    bench.wait(ANNOUNCE_WAIT);
+    assert_eq!(bench.events(), []);
+    bench.wait(ANNOUNCE_WAIT);
+    assert_eq!(bench.events(), [Event::NeighbourUp(old.neighbour())]);
+    assert_eq!(bench.refusals(), [None, Some(Refusal::NoBeacon)]);
+}
+
+#[test]
 fn a_claim_is_answered_by_the_longest_frame_that_both_take() {
     for (ours, theirs, len) in [(2158, 2158, 2158), (1498, 2158, 1498), (2158, 1498, 1498), (2158, 0, 218)] {
         let port = TestPort { max_fcoe_size: theirs, ..TestPort::new(1) };
