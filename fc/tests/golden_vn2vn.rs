@@ -45,7 +45,7 @@ impl Port {
     /// The next frame, as soon as it comes.
     fn next(&mut self) -> Vec<u8> {
         while self.frames.is_empty() {
-            self.now = self.now.max(self.host.enode.poll_timeout().expect("there is more to come"));
+            self.now = self.now.max(self.host.poll_timeout().expect("there is more to come"));
             self.host.handle_timeout(self.now);
             self.settle();
         }

@@ -62,6 +62,12 @@ impl Guest {
         }
     }
 
+    /// The names of the disks with this serial number: one for each way to it.
+    pub(crate) fn disks(&mut self, serial: &str) -> anyhow::Result<Vec<String>> {
+        let paths = self.run(&format!("grep -ls {serial} /sys/block/sd*/device/vpd_pg80 || true"), SHORT)?;
+        Ok(paths.lines().filter_map(|path| path.split('/').nth(3)).map(str::to_owned).collect())
+    }
+
     /// The N_Port_ID of its only VN_Port.
     pub(crate) fn fc_id(&mut self) -> anyhow::Result<FcId> {
         let id = self.run("cat /sys/class/fc_host/host*/port_id", SHORT)?;

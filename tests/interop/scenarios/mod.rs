@@ -21,8 +21,11 @@
 mod beside;
 mod death;
 mod fabric;
+mod npiv;
 mod outage;
+mod scsi;
 mod target;
+mod vn2vn;
 
 use crate::lab::Lab;
 use crate::report::Figures;
@@ -52,6 +55,27 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         quick: true,
         mtu: MTU,
         run: fabric::run,
+    },
+    Scenario {
+        name: "vn2vn",
+        shows: "the same without a switch, again when its link was down, and when the SAN is another one",
+        quick: false,
+        mtu: MTU,
+        run: vn2vn::run,
+    },
+    Scenario {
+        name: "npiv",
+        shows: "a second identity of Linux's port logs in by FDISC, sees its own disk, and goes",
+        quick: true,
+        mtu: MTU,
+        run: npiv::run,
+    },
+    Scenario {
+        name: "scsi",
+        shows: "sg3-utils agree with what our target answers, and resets end well",
+        quick: true,
+        mtu: MTU,
+        run: scsi::run,
     },
     Scenario {
         name: "outage",
