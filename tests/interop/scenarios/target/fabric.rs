@@ -50,19 +50,21 @@ pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let mut ours = login(lab, since_s, &mac.to_string())?;
     let mut linux = Login::golden("f1-fabric-login-and-io.pcap", &GOLDEN)?;
     for login in [&mut ours, &mut linux] {
-        forget_who_logged_in(login);
+        forget_what_may_differ(login);
     }
     ensure!(ours == linux, "our login is {ours:?}, and Linux's {linux:?}");
     Ok(figures)
 }
 
-/// After the PLOGI to the name server there is one between the two: of whoever hears of the other first.
-fn forget_who_logged_in(login: &mut Login) {
+/// After the PLOGI to the name server there is one between the two: of whoever hears of the other first. We solicit
+/// an FCF that has advertised once more, and ask the name server about each RSCN.
+fn forget_what_may_differ(login: &mut Login) {
     let first = login.requests.iter().position(|said| said == "PLOGI");
     let mut at = 0..;
     login.requests.retain(|said| {
         let at = at.next();
-        said != "PLOGI" || at == first
+        said != "GPN_ID" && (said != "PLOGI" || at == first)
     });
-    login.replies.retain(|said| !said.ends_with("(PLOGI)"));
+    login.requests.dedup_by(|again, said| again == said && said == "Solicitation");
+    login.replies.retain(|said| !said.ends_with("(PLOGI)") && !said.ends_with("(RSCN)"));
 }

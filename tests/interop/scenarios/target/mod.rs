@@ -106,6 +106,7 @@ impl Disks {
 
         self.file.discard(0, 16)?;
         compare(&self.file, &[0; 16 * 4096]).context("blocks were unmapped")?;
+        self.file.write_at(0, &content(&self.file)[..16 * 4096])?;
         guest.forbid_unmap()?;
         let unmap = self.file.discard(0, 16);
         expect_sense(unmap, AdditionalSense::INVALID_OPERATION_CODE).context("an UNMAP")
