@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The longest name of a scenario.
-pub(crate) const NAME_LEN: usize = 12;
+pub(crate) const NAME_LEN: usize = 13;
 
 /// Figures worth seeing, in the order in which they were added.
 #[derive(Clone, PartialEq, Debug, Default)]
