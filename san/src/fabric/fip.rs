@@ -2,10 +2,11 @@
 
 use super::logins::Login;
 use super::{Fabric, vx_port};
-use crate::context::{Context, LoginId, Sender, reply_header};
+use crate::context::{Context, LoginId, MAX_LOGINS, Sender, reply_header};
 use crate::counters::Drop;
 use crate::faults::LoginKind;
 use crate::target::{INVALID_PORT_NAME, INVALID_RECEIVE_SIZE};
+use fc::time::Duration;
 use fc::wire::els::{
     ElsReply, ElsRequest, Explanation, Login as LoginParameters, Logo, LsRjt, Reason, common_features,
 };
@@ -13,6 +14,10 @@ use fc::wire::ethernet::EthernetHeader;
 use fc::wire::fip::{Descriptor, Els, ElsKind, FipFrame, Flags, Operation, VxPort};
 use fc::wire::header::{FcHeader, MIN_MAX_PAYLOAD_LEN, RCtl};
 use fc::wire::{FcId, MacAddr, Wwn};
+
+/// How long an ENode may take from its solicitation to its FLOGI, and live without being told that it has no login.
+/// Linux takes four seconds.
+const LOGIN_TIME: Duration = Duration::from_secs(10);
 
 impl Fabric {
     /// A FIP frame; those that are not to the FCF or to all FCFs are dropped.
@@ -58,13 +63,16 @@ impl Fabric {
 
     /// Unicast, and as long as the largest FCoE frame that goes both from here and to the ENode, so that it arrives
     /// only where those will (FC-BB-5, 7.9.3.3).
-    fn answer_solicitation(&self, cx: &mut Context<'_>, frame: &FipFrame) -> Result<(), Drop> {
+    fn answer_solicitation(&mut self, cx: &mut Context<'_>, frame: &FipFrame) -> Result<(), Drop> {
         if frame.flags.has(Flags::F_PORT) {
             // Another FCF's: there are no links between switches here.
             return Err(Drop::Unexpected);
         }
         let (mac, size) = (frame.mac()?, frame.max_fcoe_size()?.min(cx.out.mtu));
         frame.name()?;
+        if self.soliciting.len() < MAX_LOGINS {
+            self.soliciting.insert(mac, cx.now + LOGIN_TIME);
+        }
         let mut advertisement = self.advertisement(Flags::SOLICITED);
         advertisement.padding_len = usize::from(size).saturating_sub(advertisement.len());
         cx.out.fip(self.path(mac), &advertisement);
@@ -192,8 +200,8 @@ impl Fabric {
         login
     }
 
-    /// An ENode's or a VN_Port's sign of life (FC-BB-5, 7.9.4). One that has no login is told so: it may have
-    /// missed that its link was cleared.
+    /// An ENode's or a VN_Port's sign of life (FC-BB-5, 7.9.4). One that has no login, and isn't about to have one,
+    /// is told so: it may have missed that its link was cleared.
     fn keep_alive(&mut self, cx: &mut Context<'_>, source: MacAddr, frame: &FipFrame) -> Result<(), Drop> {
         let enode = frame.mac()?;
         let Ok(claimed) = frame.vx_port() else {
@@ -202,6 +210,7 @@ impl Fabric {
             }
             match self.enodes.get_mut(&enode) {
                 Some(known) => known.seen = cx.now,
+                None if self.soliciting.get(&enode).is_some_and(|until| cx.now < *until) => {}
                 None => cx.out.fip(self.path(enode), &self.clear_virtual_links(&[])),
             }
             return Ok(());

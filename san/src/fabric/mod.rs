@@ -46,6 +46,8 @@ pub(crate) struct Fabric {
     logins: Logins,
     /// ENodes with a login; each has at least one of the [`MAX_LOGINS`].
     enodes: BTreeMap<MacAddr, ENode>,
+    /// At most `MAX_LOGINS` ENodes that have solicited, and until when they may take to log in.
+    soliciting: BTreeMap<MacAddr, Instant>,
     targets: Vec<TargetName>,
     changes: StateChanges,
     /// Logins that have ended and that the targets have not been told of.
@@ -73,6 +75,7 @@ impl Fabric {
             r_a_tov_ms: config.r_a_tov_ms,
             logins: Logins::new(fcf.domain),
             enodes: BTreeMap::new(),
+            soliciting: BTreeMap::new(),
             targets: TargetName::all(config),
             changes: StateChanges::default(),
             ended: Vec::new(),
@@ -123,6 +126,7 @@ impl Fabric {
         }
         if cx.now >= self.next_check {
             self.next_check = cx.now + period / CHECKS_A_PERIOD;
+            self.soliciting.retain(|_, until| cx.now < *until);
             if self.config.keep_alives {
                 self.expire(cx, period);
             }
@@ -229,6 +233,7 @@ impl Fabric {
 
     fn begin_login(&mut self, login: Login, is_flogi: bool) {
         let empty = ENode { seen: login.seen, flogi: None, logins: 0 };
+        self.soliciting.remove(&login.enode);
         let enode = self.enodes.entry(login.enode).or_insert(empty);
         enode.logins += 1;
         if is_flogi {

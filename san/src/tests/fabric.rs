@@ -2,7 +2,7 @@
 
 use super::host::{FcFrame, Host, Io, Net, Seen, TARGET, What, cmnd, request_header, wwpn};
 use super::io::read_10;
-use crate::San;
+use crate::{Order, San};
 use datapath::port::memory::{MemoryConfig, wire};
 use fc::time::Duration;
 use fc::wire::els::{ElsReply, ElsRequest, Explanation, Login, Logo, LsRjt, Reason, common_features};
@@ -206,6 +206,33 @@ fn silence_clears_virtual_links() {
     assert_eq!(fip(net.run(), Operation::CLEAR_VIRTUAL_LINKS).len(), 1);
     port_keep_alive(&mut net, &first);
     assert_eq!(fip(net.run(), Operation::CLEAR_VIRTUAL_LINKS).len(), 1);
+}
+
+/// Linux says that it lives from choosing the FCF on, which may be seconds before its FLOGI, and begins anew when
+/// its virtual link is cleared: with a short period it would never log in.
+#[test]
+fn who_is_about_to_log_in_is_left_in_peace() {
+    let mut net = Net::new(&Net::small());
+    let cleared_by_keep_alive = |net: &mut Net| {
+        enode_keep_alive(net);
+        fip(net.run(), Operation::CLEAR_VIRTUAL_LINKS).len()
+    };
+    net.push_fip(ENODE, MacAddr::ALL_FCF, &solicitation(2158));
+    assert_eq!(cleared_by_keep_alive(&mut net), 0);
+    net.wait(Duration::from_millis(9900));
+    assert_eq!(cleared_by_keep_alive(&mut net), 0);
+    net.wait(Duration::from_millis(200));
+    assert_eq!(cleared_by_keep_alive(&mut net), 1, "it solicited too long ago");
+
+    // Who has logged in meanwhile is told at once when that has come to nothing.
+    net.push_fip(ENODE, MacAddr::ALL_FCF, &solicitation(2158));
+    net.run();
+    net.log_in_as(ENODE, wwpn(1), ElsKind::Flogi);
+    assert_eq!(cleared_by_keep_alive(&mut net), 0);
+    let now = net.now;
+    net.san.order(now, &Order::Restart).unwrap();
+    net.run();
+    assert_eq!(cleared_by_keep_alive(&mut net), 1);
 }
 
 #[test]
