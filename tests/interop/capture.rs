@@ -1,12 +1,12 @@
 //! What passes a port, in a file, and tshark's opinion of it.
 
-use crate::image::Image;
+use crate::image::{Image, mortal};
 use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 
 /// Frames of a capture, which has those that come first: 200 MB at most, and 10 s for tshark.
 const MAX_FRAMES: &str = "100000";
@@ -109,7 +109,7 @@ pub(crate) fn frames(path: &Path, filter: &str) -> anyhow::Result<Vec<Captured>>
 
 /// The fields of every frame that `filter` likes.
 fn tshark(path: &Path, filter: &str, fields: &[&str]) -> anyhow::Result<Vec<Vec<String>>> {
-    let mut tshark = Command::new("tshark");
+    let mut tshark = mortal("tshark");
     tshark.args(["-n", "-T", "fields", "-Y", filter]).arg("-r").arg(path);
     tshark.args(fields.iter().flat_map(|field| ["-e", field]));
     let output = tshark.output().context("cannot run tshark; install it")?;
@@ -123,6 +123,7 @@ fn tshark(path: &Path, filter: &str, fields: &[&str]) -> anyhow::Result<Vec<Vec<
 mod tests {
     use super::*;
     use std::fs;
+    use std::process::Command;
 
     #[test]
     fn wrong_frames_are_found() {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,38 +43,33 @@ impl Image {
     /// What could not be had.
     pub(crate) fn prepare(kernel: Kernel) -> anyhow::Result<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/interop/packages");
-        let output = Command::new(script)
-            .arg(kernel.to_string())
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("cannot run {script}"))?;
-        let text = String::from_utf8(output.stdout)?;
-        let mut folders = text.lines().map(PathBuf::from);
-        match (output.status.success(), folders.next(), folders.next()) {
-            (true, Some(tools), Some(linux)) => Ok(Self { tools, linux }),
-            _ => bail!("there is nothing to make a guest of"),
+        let mut packages = mortal(script);
+        packages.arg(kernel.to_string()).stderr(Stdio::inherit());
+        let output = packages.output().with_context(|| format!("cannot run {script}"))?;
+        let said = String::from_utf8(output.stdout)?;
+        match (output.status.success(), said.trim().split_once('\n')) {
+            (true, Some((tools, linux))) => Ok(Self { tools: tools.into(), linux: linux.into() }),
+            _ if said.is_empty() => bail!("{script} ended with {}", output.status),
+            _ => bail!("{}", said.trim()),
         }
     }
 
-    /// A program of the tools, which dies with the thread that starts it.
+    /// A program of the tools, with their libraries; [`mortal`].
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.loader());
-        self.arguments(&mut command, "usr/bin/setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(self.loader());
-        self.arguments(&mut command, program);
-        command.env("QEMU_MODULE_DIR", self.tools.join("usr/lib/x86_64-linux-gnu/qemu"));
-        command
-    }
-
-    fn loader(&self) -> PathBuf {
-        self.tools.join("lib64/ld-linux-x86-64.so.2")
-    }
-
-    fn arguments(&self, command: &mut Command, program: &str) {
+        let mut command = mortal(self.tools.join("lib64/ld-linux-x86-64.so.2"));
         let libraries = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
         let libraries = libraries.map(|folder| self.tools.join(folder).display().to_string()).join(":");
         command.args(["--library-path", &libraries]).arg(self.tools.join(program));
+        command.env("QEMU_MODULE_DIR", self.tools.join("usr/lib/x86_64-linux-gnu/qemu"));
+        command
     }
+}
+
+/// A program that is killed when the thread ends that has started it, however that ends.
+pub(crate) fn mortal(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
 }
 
 /// The folder for what outlives a run.

@@ -19,8 +19,10 @@ use clap::Parser;
 use image::{Image, Kernel};
 use lab::Lab;
 use nix::unistd::Uid;
-use report::{Figures, NAME_LEN, Outcome};
+use report::{Figures, Outcome};
 use scenarios::{SCENARIOS, Scenario};
+use serde_json::Value;
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -60,8 +62,8 @@ fn main() -> ExitCode {
 /// Whether all scenarios went well.
 fn run(cli: &Cli) -> anyhow::Result<bool> {
     if cli.list {
-        for Scenario { name, shows, quick, .. } in SCENARIOS {
-            writeln!(io::stdout(), "{name:<NAME_LEN$} {} {shows}", if *quick { "quick" } else { "     " })?;
+        for scenario in SCENARIOS {
+            print(cli.json, scenario, scenario.to_json())?;
         }
         return Ok(true);
     }
@@ -73,14 +75,15 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
     let mut all_went_well = true;
     for scenario in chosen {
         let outcome = play(scenario, kernel, &image)?;
-        if cli.json {
-            writeln!(io::stdout(), "{}", outcome.to_json())?;
-        } else {
-            writeln!(io::stdout(), "{outcome}")?;
-        }
+        print(cli.json, &outcome, outcome.to_json())?;
         all_went_well &= outcome.result.is_ok();
     }
     Ok(all_went_well)
+}
+
+/// Prints what is for people, or for machines the same.
+fn print(json: bool, text: &impl Display, value: Value) -> io::Result<()> {
+    if json { writeln!(io::stdout(), "{value}") } else { writeln!(io::stdout(), "{text}") }
 }
 
 fn choose(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
@@ -153,6 +156,7 @@ fn act(scenario: &Scenario, image: &Image, folder: &Path) -> anyhow::Result<Figu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use report::NAME_LEN;
 
     #[test]
     fn scenarios_are_chosen_by_name() {

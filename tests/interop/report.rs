@@ -38,6 +38,21 @@ impl fmt::Display for Figures {
     }
 }
 
+impl Scenario {
+    /// The same for machines.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "scenario": self.name, "quick": self.quick, "shows": self.shows })
+    }
+}
+
+/// As it is listed.
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, quick, shows, .. } = self;
+        write!(f, "{name:<NAME_LEN$} {:<5} {shows}", if *quick { "quick" } else { "" })
+    }
+}
+
 /// A scenario that was run.
 #[derive(Debug)]
 pub(crate) struct Outcome {

@@ -20,7 +20,8 @@ pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let mut guest = lab.guest("guest", GuestConfig::default())?;
     guest.start_fcoe("eth0")?;
     let disk = guest.wait_for_disk(SERIAL)?;
-    let _io = guest.spawn(&format!("while true; do {}; done", fio(&disk, "--bs=64k --iodepth=8")))?;
+    let _io =
+        guest.spawn(&format!("while true; do {}; done", fio(&disk, "--bs=64k --iodepth=8 --rate=2m")))?;
     guest.wait_for_io(&disk)?;
     ensure!(san.stats()?.logins == 1, "one login was expected: {:?}", san.stats()?);
 

@@ -32,7 +32,7 @@ pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     guest.start_fcoe("eth0")?;
     let disk = guest.wait_for_disk(SERIAL)?;
 
-    let writes = fio(&disk, "--bs=16k --iodepth=8");
+    let writes = fio(&disk, "--bs=16k --iodepth=8 --rate=512k");
     let io = guest.spawn(&format!("until [ -e /run/enough ]; do {writes}; done"))?;
     guest.wait_for_io(&disk)?;
 
