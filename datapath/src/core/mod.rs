@@ -177,6 +177,10 @@ impl<P: Port> Core<P> {
 
     /// Takes the core's end of a consumer.
     fn attach(&mut self, port: ConsumerPort) {
+        if self.consumers.len() == MAX_CONSUMERS && self.consumers.iter().all(Option::is_some) {
+            // Many may have come and gone since the last look.
+            self.drop_finished_consumers();
+        }
         let free = self.consumers.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             assert!(self.consumers.len() < MAX_CONSUMERS, "more than {MAX_CONSUMERS} consumers");
@@ -324,6 +328,11 @@ impl<P: Port> Core<P> {
                 Phase::Free => unreachable!("a free exchange has no deadline"),
             }
         }
+        self.drop_finished_consumers();
+    }
+
+    /// Makes room where consumers are gone and nothing of theirs is out.
+    fn drop_finished_consumers(&mut self) {
         for index in 0..self.consumers.len() {
             let finished = self.consumers[index].as_ref().is_some_and(ConsumerPort::is_finished);
             if finished && !self.exchanges.any_of_consumer(index) {

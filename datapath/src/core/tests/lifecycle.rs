@@ -108,6 +108,19 @@ fn a_consumer_may_vanish_with_commands_out() {
 
 /// The loop around the core, in both of its modes: work while it sleeps wakes it, and stopping ends what is out.
 #[test]
+fn more_consumers_come_and_go_between_two_looks_than_there_is_room_for() {
+    let mut bench = Bench::new();
+    let waker = Arc::new(Waker::new().unwrap());
+    for _ in 0..3 * MAX_CONSUMERS {
+        drop(bench.core.attach_consumer(1, Arc::clone(&waker)));
+    }
+    // Who has stayed meanwhile is still served.
+    bench.consumer.submit(command(1)).unwrap();
+    bench.step();
+    assert_eq!(bench.sent().len(), 1);
+}
+
+#[test]
 fn a_thread_serves_commands_and_ends_them_when_it_stops() {
     use thread::{CoreThread, PollMode, ThreadConfig};
     for poll_mode in [PollMode::Busy, PollMode::Adaptive] {
