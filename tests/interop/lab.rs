@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use datapath::port::nic::NicKind;
 use fc::wire::{MacAddr, Wwn};
 use initiator::Initiator;
-use san::SanConfig;
+use san::{LunConfig, SanConfig};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -35,11 +35,17 @@ impl Lab {
         Ok(Self { image: image.clone(), folder: folder.into(), lan, deadline: Instant::now() + LIMIT })
     }
 
-    /// A file of zeros to be a disk: in the scenario's folder, and so `/lab/NAME` in its guests.
-    pub(crate) fn file(&self, name: &str, bytes: u64) -> anyhow::Result<PathBuf> {
-        let path = self.folder.join(name);
+    /// A disk that is a file in the scenario's folder, of zeros at first, and that file.
+    pub(crate) fn file_disk(&self, serial: &str, bytes: u64) -> anyhow::Result<(LunConfig, PathBuf)> {
+        let path = self.folder.join(serial);
         File::create_new(&path)?.set_len(bytes)?;
-        Ok(path)
+        let disk = LunConfig {
+            file: Some(path.clone()),
+            size_bytes: bytes,
+            serial: serial.into(),
+            ..LunConfig::default()
+        };
+        Ok((disk, path))
     }
 
     /// The port name that Linux and our initiator make for themselves at a port, which need not be there yet.

@@ -2,7 +2,7 @@
 
 use super::{Guest, SHORT};
 use anyhow::Context as _;
-use fc::wire::{FcId, Wwn};
+use fc::wire::FcId;
 use std::time::Duration;
 
 /// How long a login may take, with a scan: about 6 s, as libfcoe swallows its first two FLOGIs.
@@ -43,10 +43,12 @@ impl Guest {
         Ok(())
     }
 
-    /// The WWPN that an FCoE port has on an interface.
-    pub(crate) fn port_name(&mut self, interface: &str) -> anyhow::Result<Wwn> {
-        let mac = self.run(&format!("cat /sys/class/net/{interface}/address"), SHORT)?;
-        Ok(Wwn::from_mac(0x2000, mac.trim().parse()?))
+    /// Takes an interface's link away for so long, in whole seconds.
+    pub(crate) fn bounce_link(&mut self, interface: &str, down: Duration) -> anyhow::Result<()> {
+        let seconds = down.as_secs();
+        let script = format!("ip link set {interface} down; sleep {seconds}; ip link set {interface} up");
+        self.run(&script, SHORT + down)?;
+        Ok(())
     }
 
     /// Waits for the disk with this serial number, and gives its name, such as `sda`.

@@ -5,7 +5,7 @@ use crate::lab::Lab;
 use crate::report::Figures;
 use anyhow::{Context as _, ensure};
 use fc::wire::Wwn;
-use san::{LunConfig, SanConfig};
+use san::SanConfig;
 use std::time::Instant;
 
 const SERIAL: &str = "fabric-disk";
@@ -16,13 +16,8 @@ const TICK_MS: u32 = 4;
 
 pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
-    let file = lab.file("disk", LUN_MIB << 20)?;
-    let mut config = super::one_disk(LunConfig {
-        file: Some(file.clone()),
-        size_bytes: LUN_MIB << 20,
-        serial: SERIAL.into(),
-        ..LunConfig::default()
-    });
+    let (disk, file) = lab.file_disk(SERIAL, LUN_MIB << 20)?;
+    let mut config = super::one_disk(disk);
     config.vlan = Some(VLAN);
     config.fcf.priority = 77;
     let san = lab.san("san", config.clone())?;

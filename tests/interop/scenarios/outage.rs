@@ -4,7 +4,7 @@ use crate::guest::{GuestConfig, SHORT, TRANSFERS, fio};
 use crate::lab::Lab;
 use crate::report::Figures;
 use anyhow::ensure;
-use san::{LunConfig, Order};
+use san::Order;
 use std::thread;
 use std::time::Duration;
 
@@ -19,13 +19,8 @@ const LUN_BYTES: u64 = 8 << 20;
 
 pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
-    let file = lab.file("disk", LUN_BYTES)?;
-    let mut config = super::one_disk(LunConfig {
-        file: Some(file.clone()),
-        size_bytes: LUN_BYTES,
-        serial: SERIAL.into(),
-        ..LunConfig::default()
-    });
+    let (disk, file) = lab.file_disk(SERIAL, LUN_BYTES)?;
+    let mut config = super::one_disk(disk);
     config.fcf.fka_adv_period_ms = FKA_ADV_PERIOD_MS;
     let mut san = lab.san("san", config.clone())?;
     let mut guest = lab.guest("guest", GuestConfig::default())?;
@@ -37,10 +32,7 @@ pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     guest.wait_for_io(&disk)?;
 
     thread::sleep(PAUSE);
-    guest.run(
-        &format!("ip link set eth0 down; sleep {}; ip link set eth0 up", OUTAGE.as_secs()),
-        5 * OUTAGE,
-    )?;
+    guest.bounce_link("eth0", OUTAGE)?;
     figures.add("I/O again after link", guest.wait_for_io(&disk)?.as_secs_f64(), "s");
 
     thread::sleep(PAUSE);

@@ -1,6 +1,6 @@
 //! What sg3-utils say of our target: every answer is read by somebody else's program.
 
-use crate::guest::{Guest, GuestConfig, SHORT};
+use crate::guest::{Guest, GuestConfig, SHORT, fio};
 use crate::lab::Lab;
 use crate::report::Figures;
 use anyhow::{Context as _, ensure};
@@ -116,11 +116,7 @@ fn ask(guest: &mut Guest, disk: &str, script: &str, expected: &[&str]) -> anyhow
 
 /// Resets while I/O runs: the disk works again, and what was written before and meanwhile is right.
 fn reset(guest: &mut Guest, disk: &str, what: &str) -> anyhow::Result<()> {
-    let io = format!(
-        "fio --name=reset --filename=/dev/{disk} --rw=randwrite --bs=4k --size=1m --loops=4 --iodepth=8 \
-         --ioengine=libaio --direct=1 --verify=crc32c --do_verify=1 --verify_fatal=1 --minimal"
-    );
-    let io = guest.spawn(&io)?;
+    let io = guest.spawn(&fio(disk, "--bs=4k --iodepth=8"))?;
     guest.run(&format!("sleep 1; sg_reset --{what} /dev/{disk}"), RELOGIN)?;
     let output = guest.wait(io, RELOGIN)?;
     ensure!(output.status == 0, "fio: {}{}", output.stdout, output.stderr);

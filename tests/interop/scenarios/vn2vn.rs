@@ -1,10 +1,10 @@
 //! Linux as initiator, our SAN, without a switch.
 
 use super::one_disk;
-use crate::guest::{GuestConfig, SHORT};
+use crate::guest::GuestConfig;
 use crate::lab::Lab;
 use crate::report::Figures;
-use san::{LunConfig, Mode, SanConfig};
+use san::{Mode, SanConfig};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,8 @@ const SILENCE: Duration = Duration::from_secs(22);
 
 pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
-    let lun = LunConfig {
-        file: Some(lab.file("disk", LUN_BYTES)?),
-        size_bytes: LUN_BYTES,
-        serial: SERIAL.into(),
-        ..LunConfig::default()
-    };
-    let config = SanConfig { mode: Mode::Vn2vn, ..one_disk(lun) };
+    let (disk, file) = lab.file_disk(SERIAL, LUN_BYTES)?;
+    let config = SanConfig { mode: Mode::Vn2vn, ..one_disk(disk) };
     let san = lab.san("san", config.clone())?;
     let mut guest = lab.guest("guest", GuestConfig::default())?;
 
@@ -32,7 +27,7 @@ pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     guest.use_file_system(&disk)?;
     guest.verify_disk(&disk)?;
 
-    guest.run("ip link set eth0 down; sleep 2; ip link set eth0 up", SHORT)?;
+    guest.bounce_link("eth0", Duration::from_secs(2))?;
     let started = Instant::now();
     guest.verify_disk(&disk)?;
     figures.add("verified again after its link was down", started.elapsed().as_secs_f64(), "s");
@@ -44,8 +39,7 @@ pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let started = Instant::now();
     guest.verify_disk(&disk)?;
     figures.add("after another SAN came", started.elapsed().as_secs_f64(), "s");
-    // By two ways that have nothing in common: FCoE, and the share of the host's folder.
-    guest.run(&format!("echo 3 >/proc/sys/vm/drop_caches; cmp /dev/{disk} /lab/disk"), SHORT)?;
+    guest.compare_disk(&disk, &file)?;
 
     drop(guest);
     san.stop()?;

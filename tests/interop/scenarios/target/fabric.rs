@@ -22,7 +22,7 @@ pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let fcf = FcfConfig { fka_adv_period_ms: FKA_ADV_PERIOD_MS, ..FcfConfig::default() };
     let san = lab.san("san", SanConfig { fcf, targets: Vec::new(), ..SanConfig::default() })?;
     let mut guest = lab.guest("guest", GuestConfig::default())?;
-    let target = guest.port_name("eth0")?;
+    let target = lab.wwpn("guest");
     guest.serve(target, &[LOWER])?;
     guest.start_fcoe("eth0")?;
 

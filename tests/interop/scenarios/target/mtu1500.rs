@@ -19,7 +19,7 @@ const FRAME_LEN: usize = 1512;
 pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     let mut guest = lab.guest("guest", GuestConfig::default())?;
-    let target = guest.port_name("eth0")?;
+    let target = lab.wwpn("guest");
     guest.serve(target, &[LOWER])?;
     guest.start_vn2vn("eth0")?;
     let config = Config { topology: Topology::Vn2vn, port_name: Some(LOWER), ..Config::new("init") };

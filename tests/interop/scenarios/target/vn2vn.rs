@@ -1,7 +1,7 @@
 //! Without a switch (VN2VN): our WWPN below the target's, then above it, as the higher one has to send PLOGI.
 
 use super::{Disks, HIGHER, LOWER, login, now_s};
-use crate::guest::{Guest, GuestConfig, SHORT};
+use crate::guest::{Guest, GuestConfig};
 use crate::lab::Lab;
 use crate::lan::ip;
 use crate::login::Login;
@@ -21,7 +21,7 @@ const GOLDEN: [[&str; 2]; 2] =
 pub(crate) fn run(lab: &mut Lab) -> anyhow::Result<Figures> {
     let mut figures = Figures::default();
     let mut guest = lab.guest("guest", GuestConfig::default())?;
-    let target = guest.port_name("eth0")?;
+    let target = lab.wwpn("guest");
     guest.serve(target, &[LOWER, HIGHER])?;
     guest.start_vn2vn("eth0")?;
 
@@ -65,7 +65,7 @@ fn outages(guest: &mut Guest, disks: &Disks, figures: &mut Figures) -> anyhow::R
     thread::sleep(OUTAGE);
     ip(&["link", "set", "init", "up"])?;
     figures.add("again after our link", disks.wait_until_back()?.as_secs_f64(), "s");
-    guest.run("ip link set eth0 down; sleep 1; ip link set eth0 up", SHORT)?;
+    guest.bounce_link("eth0", OUTAGE)?;
     figures.add("its link", disks.wait_until_back()?.as_secs_f64(), "s");
     guest.restart_fcoe("eth0")?;
     figures.add("its logout", disks.wait_until_back()?.as_secs_f64(), "s");
