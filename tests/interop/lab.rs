@@ -9,7 +9,7 @@ use datapath::port::nic::NicKind;
 use fc::wire::{MacAddr, Wwn};
 use initiator::Initiator;
 use san::{LunConfig, SanConfig};
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,6 +46,15 @@ impl Lab {
             ..LunConfig::default()
         };
         Ok((disk, path))
+    }
+
+    /// Brings a program of ours to where guests see it, as `/lab/PROGRAM`. Its libraries are there already: it was built
+    /// on the system that the guest's tools are of.
+    pub(crate) fn bring(&self, program: &str) -> anyhow::Result<()> {
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release").join(program);
+        fs::copy(&built, self.folder.join(program))
+            .with_context(|| format!("there is no {} to copy; ./x interop builds it", built.display()))?;
+        Ok(())
     }
 
     /// The port name that Linux and our initiator make for themselves at a port, which need not be there yet.

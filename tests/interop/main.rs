@@ -149,7 +149,9 @@ fn act(scenario: &Scenario, image: &Image, folder: &Path) -> anyhow::Result<Figu
     let mut lab = Lab::new(scenario.mtu, image, folder)?;
     let mut figures = (scenario.run)(&mut lab)?;
     let frames = lab.check_frames()?;
-    figures.add("frames", frames as f64, "");
+    if frames > 0 {
+        figures.add("frames", frames as f64, "");
+    }
     Ok(figures)
 }
 

@@ -19,6 +19,7 @@
 //! the kernel's log (`dmesg`), and each script with its output.
 
 mod beside;
+mod compare;
 mod death;
 mod fabric;
 mod npiv;
@@ -97,6 +98,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         quick: false,
         mtu: MTU,
         run: beside::run,
+    },
+    Scenario {
+        name: "compare",
+        shows: "what our initiator and Linux's make of the same target in one guest: IOPS, CPU time an I/O",
+        quick: false,
+        mtu: MTU,
+        run: compare::run,
     },
     Scenario {
         name: "target-vn2vn",
