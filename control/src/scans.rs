@@ -2,11 +2,16 @@
 
 use crate::edge::Edge;
 use crate::inventory::LunView;
-use fc::lun_scan::{LunScan, ScanCommand, ScanEvent, ScanReply, ScanToken};
+use fc::lun_scan::{LunScan, ScanCommand, ScanError, ScanEvent, ScanReply, ScanToken};
 use fc::messages::{Command, Completion, NexusId, Transfer};
 use fc::time::{Duration, Instant};
 use fc::wire::Wwn;
 use std::collections::{BTreeMap, VecDeque};
+
+/// When a target is looked at again of which something could not be found out: what kept it may have passed.
+const FIRST_RESCAN: Duration = Duration::from_secs(5);
+/// Each time it takes twice as long, up to this.
+const MAX_RESCAN: Duration = Duration::from_secs(60);
 
 /// When a scan's command is given up. A target that must first wake its disks takes seconds.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +36,11 @@ struct Target {
     /// What the last whole scan found.
     luns: Vec<LunView>,
     is_done: bool,
+    /// The scan that runs has left something open.
+    is_open: bool,
+    /// When it is looked at again, and how long the time after that is.
+    again: Option<Instant>,
+    next_wait: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,20 +55,42 @@ impl Scans {
     pub(crate) fn start(&mut self, now: Instant, target: Wwn, nexus: NexusId) {
         let scan = (self.tag(), LunScan::new(now));
         let luns = self.targets.remove(&target).map_or_else(Vec::new, |old| old.luns);
-        let running = Some(scan);
-        self.targets.insert(target, Target { nexus, running, found: Vec::new(), luns, is_done: false });
+        let entry = Target {
+            nexus,
+            running: Some(scan),
+            found: Vec::new(),
+            luns,
+            is_done: false,
+            is_open: false,
+            again: None,
+            next_wait: FIRST_RESCAN,
+        };
+        self.targets.insert(target, entry);
+    }
+
+    /// Looks again at targets of which something is open, while what is known of them stays.
+    fn start_again(&mut self, now: Instant) {
+        let is_due = |entry: &Target| entry.again.is_some_and(|at| at <= now);
+        let due: Vec<_> =
+            self.targets.iter().filter(|(_, entry)| is_due(entry)).map(|(&name, _)| name).collect();
+        for name in due {
+            let scan = (self.tag(), LunScan::new(now));
+            let entry = self.targets.get_mut(&name).expect("found above");
+            (entry.running, entry.again) = (Some(scan), None);
+        }
     }
 
     /// The target is gone. What was found is remembered.
     pub(crate) fn stop(&mut self, target: Wwn) {
         if let Some(target) = self.targets.get_mut(&target) {
-            target.running = None;
+            (target.running, target.again) = (None, None);
             target.is_done = false;
         }
     }
 
     /// Submits what the scans want to know now.
     pub(crate) fn submit(&mut self, now: Instant, edge: &mut impl Edge) {
+        self.start_again(now);
         while let Some(command) = self.refused.pop_front() {
             if let Err(command) = edge.submit(command) {
                 self.refused.push_front(command);
@@ -95,14 +127,21 @@ impl Scans {
             data: &buffer[..buffer.len().min(ended.transferred as usize)],
         });
         machine.handle_result(now, asked.token, reply);
+        let mut is_over = false;
         while let Some(event) = machine.poll_event() {
             match event {
-                ScanEvent::Found(unit) => target.found.push(LunView { lun: unit.lun, unit: Ok(*unit) }),
+                ScanEvent::Found(unit) => {
+                    target.is_open |= unit.is_disk() && unit.capacity.is_none();
+                    target.found.push(LunView { lun: unit.lun, unit: Ok(*unit) });
+                }
                 ScanEvent::Failed { lun, error } => {
+                    target.is_open |= error != ScanError::NoDevice;
                     tracing::warn!(target_port = %asked.target, %lun, %error, "logical unit left out");
                     target.found.push(LunView { lun, unit: Err(error.to_string()) });
                 }
                 ScanEvent::ListFailed(error) => {
+                    target.is_open = true;
+                    target.found.clone_from(&target.luns);
                     tracing::warn!(target_port = %asked.target, %error, "the target's logical units are not known");
                 }
                 ScanEvent::Done { left_out } => {
@@ -112,18 +151,24 @@ impl Scans {
                     target.found.sort_by_key(|view| view.lun);
                     target.luns = std::mem::take(&mut target.found);
                     target.is_done = true;
+                    is_over = true;
                 }
             }
         }
-        if target.is_done {
+        if is_over {
             target.running = None;
+            if std::mem::take(&mut target.is_open) {
+                target.again = Some(now + target.next_wait);
+                target.next_wait = (target.next_wait * 2).min(MAX_RESCAN);
+            }
         }
     }
 
     /// When [`Self::submit`] may have something next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let running = self.targets.values().filter_map(|target| target.running.as_ref());
-        running.filter_map(|(_, machine)| machine.poll_timeout()).min()
+        let again = self.targets.values().filter_map(|target| target.again);
+        running.filter_map(|(_, machine)| machine.poll_timeout()).chain(again).min()
     }
 
     /// Whether the target's logical units have all been looked at since its last login.

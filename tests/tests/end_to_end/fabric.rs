@@ -1,6 +1,7 @@
 //! Through the SAN's switch.
 
 use super::*;
+use san::{CommandFailure, Fault};
 
 fn small_san(vlan: Option<u16>) -> SanConfig {
     SanConfig { vlan, ..SanConfig::default() }
@@ -73,6 +74,30 @@ fn it_comes_back_after_a_link_bounce_and_a_switch_restart() {
     world.run_until(Duration::from_secs(5), |world| !world.edge.inventory.targets[0].ready);
     world.wait_for_luns();
     assert_eq!(world.read(5, 4096), noise(4096, 5));
+}
+
+#[test]
+fn a_target_that_tells_nothing_of_its_luns_is_asked_again() {
+    let mut world = World::new(&small_san(None));
+    let fault = Fault::Fail(CommandFailure::MediumError);
+    world.san.inject(fault, 2).unwrap();
+    world.wait_for_luns();
+    let luns = |world: &World| world.edge.inventory.targets[0].luns.clone();
+    world.run_for(Duration::from_secs(6));
+    assert_eq!(luns(&world), [], "nor the second time");
+    world.run_until(Duration::from_secs(10), |world| !luns(world).is_empty());
+    world.move_data();
+    let commands = world.san.stats().counters.commands;
+    world.run_for(Duration::from_secs(300));
+    assert_eq!(world.san.stats().counters.commands, commands, "nothing is left to be asked");
+
+    // What is known stays when the next one tells nothing.
+    world.san.inject(fault, 1).unwrap();
+    let now = world.now;
+    world.san.restart(now);
+    world.run_until(Duration::from_secs(5), |world| !world.edge.inventory.targets[0].ready);
+    world.wait_for_luns();
+    assert!(luns(&world)[0].unit.is_ok());
 }
 
 #[test]
