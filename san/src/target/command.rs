@@ -26,13 +26,13 @@ impl Targets {
     ) -> Result<(), Drop> {
         let from = &frame.from;
         let target = &self.targets[number];
-        let Some(session) = target.session(from.login.0) else {
+        // Who believes to be logged in is told, also when only the process login is missing: a PLOGI that came twice
+        // has ended that.
+        let Some(session) = target.session(from.login.0).filter(|session| session.is_paired) else {
+            self.end_session(number, from.login, cx.counters);
             self.send_logo(number, frame.header.d_id, from, cx.out);
             return Err(Drop::NotLoggedIn);
         };
-        if !session.is_paired {
-            return Err(Drop::NotLoggedIn);
-        }
         let cmnd = FcpCmnd::parse(frame.payload)?;
         cx.counters.commands += 1;
         let Some((slot, exchange)) = self.exchanges.allocate() else {

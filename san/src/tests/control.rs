@@ -52,9 +52,11 @@ fn a_process_login_makes_a_target_of_it() {
     let prli = ElsRequest::Prli(ProcessLogin { pages });
     assert_eq!(net.els(&host, TARGET, &prli), ElsReply::Reject(LsRjt::LOGIN_REQUIRED));
     net.els(&host, TARGET, &ElsRequest::Plogi(plogi(&host)));
-    // A command before PRLI goes nowhere.
+    // A command before PRLI ends the login.
     net.push_command(&host, TARGET, 1, &cmnd(0, &TEST_UNIT_READY, 0, Io::None));
-    assert!(net.run_fc().is_empty());
+    assert_eq!(net.run_fc().len(), 1, "a LOGO");
+    assert_eq!(net.els(&host, TARGET, &prli), ElsReply::Reject(LsRjt::LOGIN_REQUIRED));
+    net.els(&host, TARGET, &ElsRequest::Plogi(plogi(&host)));
 
     let ElsReply::Process(reply) = net.els(&host, TARGET, &prli) else { panic!() };
     assert_eq!(reply.pages[0].response(), SppResponse::NO_PROCESS);
@@ -75,7 +77,7 @@ fn a_process_login_makes_a_target_of_it() {
     };
     assert_eq!(reply.pages[0].response(), SppResponse::EXECUTED);
     net.push_command(&host, TARGET, 1, &cmnd(0, &TEST_UNIT_READY, 0, Io::None));
-    assert!(net.run_fc().is_empty());
+    assert_eq!(net.run_fc().len(), 1, "a LOGO");
 }
 
 #[test]
@@ -106,14 +108,21 @@ fn what_keeps_a_login_is_answered() {
 fn commands_without_a_login_are_answered_with_logo() {
     let mut net = Net::new(&Net::small());
     let host = net.log_in(1);
+    let assert_logo = |net: &mut Net| {
+        net.push_command(&host, TARGET, 1, &cmnd(0, &TEST_UNIT_READY, 0, Io::None));
+        let frames = net.run_fc();
+        assert_eq!(frames.len(), 1);
+        let logo = ElsRequest::parse(&frames[0].payload).unwrap();
+        assert_eq!(logo, ElsRequest::Logo(Logo::new(TARGET, net.config.targets[0].wwpn)));
+        assert_eq!(frames[0].header.f_ctl.get(), 0x29_0000);
+    };
     let logo = ElsRequest::Logo(Logo::new(host.id, host.wwpn));
     assert_eq!(net.els(&host, TARGET, &logo), ElsReply::Accept);
-    net.push_command(&host, TARGET, 1, &cmnd(0, &TEST_UNIT_READY, 0, Io::None));
-    let frames = net.run_fc();
-    assert_eq!(frames.len(), 1);
-    let logo = ElsRequest::parse(&frames[0].payload).unwrap();
-    assert_eq!(logo, ElsRequest::Logo(Logo::new(TARGET, net.config.targets[0].wwpn)));
-    assert_eq!(frames[0].header.f_ctl.get(), 0x29_0000);
+    assert_logo(&mut net);
+    // A PLOGI that comes twice ends the process login.
+    net.log_in_target(&host, TARGET, 2112);
+    assert!(matches!(net.els(&host, TARGET, &ElsRequest::Plogi(plogi(&host))), ElsReply::Login(_)));
+    assert_logo(&mut net);
 }
 
 /// A write that waits for its data; gives the header of its XFER_RDY.
