@@ -132,7 +132,8 @@ impl Shared {
             let mut result = Ok(());
             while let Some(Parcel { buffer, len, about }) = self.lane.pop() {
                 let bytes = &buffer[..len.into()];
-                result = result.and_then(|()| writer.frame(about.time_ns, about.direction, bytes, about.len));
+                result =
+                    result.and_then(|()| writer.frame(about.time_ns, about.direction, bytes, about.len, ""));
                 self.lane.give_spare(buffer);
             }
             result?;

@@ -16,7 +16,7 @@ mod lane;
 mod mac_filter;
 pub mod memory;
 pub mod nic;
-mod pcapng;
+pub mod pcapng;
 mod socket;
 mod waker;
 pub mod xdp;

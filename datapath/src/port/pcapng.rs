@@ -16,14 +16,16 @@ const ENHANCED_PACKET: u32 = 6;
 /// Which way a frame went, as in the flags of its block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-pub(super) enum Direction {
+pub enum Direction {
+    /// To the one who records.
     Received = 1,
+    /// From the one who records.
     Sent = 2,
 }
 
 /// Writes the blocks of one capture.
 #[derive(Debug)]
-pub(super) struct Writer<W> {
+pub struct Writer<W> {
     output: W,
     block: Vec<u8>,
 }
@@ -32,8 +34,8 @@ impl<W: Write> Writer<W> {
     /// Begins the section.
     ///
     /// # Errors
-    /// Those of writing, as for all of these.
-    pub(super) fn new(output: W, interface: &str, description: &str) -> io::Result<Self> {
+    /// Those of writing.
+    pub fn new(output: W, interface: &str, description: &str) -> io::Result<Self> {
         let mut writer = Self { output, block: Vec::new() };
         writer.begin(SECTION_HEADER);
         writer.word(BYTE_ORDER_MAGIC);
@@ -53,13 +55,17 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// One frame: the bytes that were kept of it, and its whole length.
-    pub(super) fn frame(
+    /// One frame: the bytes that were kept of it, its whole length, and what there is to say about it, if anything.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn frame(
         &mut self,
         time_ns: u64,
         direction: Direction,
         bytes: &[u8],
         len: usize,
+        comment: &str,
     ) -> io::Result<()> {
         self.begin(ENHANCED_PACKET);
         self.word(0); // The interface.
@@ -68,11 +74,17 @@ impl<W: Write> Writer<W> {
         self.word(len as u32);
         self.bytes(bytes);
         self.option(2, &(direction as u32).to_le_bytes());
+        if !comment.is_empty() {
+            self.option(1, comment.as_bytes());
+        }
         self.end()
     }
 
     /// How many frames were not written for want of time.
-    pub(super) fn drops(&mut self, time_ns: u64, drops: u64) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn drops(&mut self, time_ns: u64, drops: u64) -> io::Result<()> {
         self.begin(INTERFACE_STATISTICS);
         self.word(0);
         self.time(time_ns);
@@ -81,7 +93,10 @@ impl<W: Write> Writer<W> {
     }
 
     /// Hands what was written to the operating system.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
     }
 
@@ -127,7 +142,8 @@ mod tests {
     fn blocks_are_laid_out_as_the_format_wants() {
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes, "eth0", "a port").unwrap();
-        writer.frame(0x1_0000_0002, Direction::Sent, b"abcde", 9).unwrap();
+        writer.frame(0x1_0000_0002, Direction::Sent, b"abcde", 9, "").unwrap();
+        writer.frame(5, Direction::Received, b"abcd", 4, "late").unwrap();
         writer.drops(3, 4).unwrap();
         let mut rest = &bytes[..];
         let mut blocks = Vec::new();
@@ -140,9 +156,14 @@ mod tests {
             rest = &rest[len..];
         }
         let kinds: Vec<u32> = blocks.iter().map(|block| block[0]).collect();
-        assert_eq!(kinds, [SECTION_HEADER, INTERFACE_DESCRIPTION, ENHANCED_PACKET, INTERFACE_STATISTICS]);
+        assert_eq!(
+            kinds,
+            [SECTION_HEADER, INTERFACE_DESCRIPTION, ENHANCED_PACKET, ENHANCED_PACKET, INTERFACE_STATISTICS]
+        );
         let text = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes);
         assert_eq!(blocks[2][2..13], [0, 1, 2, 5, 9, text(b"abcd"), text(b"e\0\0\0"), 4 << 16 | 2, 2, 0, 52]);
-        assert_eq!(blocks[3][2..10], [0, 0, 3, 8 << 16 | 5, 4, 0, 0, 40]);
+        let commented = [0, 0, 5, 4, 4, text(b"abcd"), 4 << 16 | 2, 1, 4 << 16 | 1, text(b"late"), 0];
+        assert_eq!(blocks[3][2..13], commented);
+        assert_eq!(blocks[4][2..10], [0, 0, 3, 8 << 16 | 5, 4, 0, 0, 40]);
     }
 }
