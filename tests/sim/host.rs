@@ -1,0 +1,313 @@
+//! An initiator, stepped by hand: control, a poll core, and queues to the disks that it finds.
+
+use crate::audit::Audit;
+use crate::load::{Load, LoadPlan};
+use crate::model::{DiskKey, Model};
+use crate::plan::HostPlan;
+use control::{Config, Control, Edge, EnodeConfig, Inventory};
+use datapath::consumer::Consumer;
+use datapath::core::{ControlLink, Core, CoreConfig};
+use datapath::port::memory::{self, MemoryPort, MemoryWire};
+use datapath::port::{Port, Waker};
+use fc::messages::{Command, Completion, Ended, FromCore, ToCore};
+use fc::time::Instant;
+use fc::vn_port::{Identity, LoginKind};
+use fc::wire::scsi::Status;
+use fc::wire::{MacAddr, Wwn, fcoe};
+use initiator::{DiskInfo, Requests};
+use san::Mode;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Commands that control may have out.
+const SCAN_DEPTH: usize = 64;
+/// Rounds in which everything that can be done at one moment must be done.
+const MAX_ROUNDS: usize = 10_000;
+
+/// The models of all disks, by their names.
+pub(crate) type Models = BTreeMap<DiskKey, Model>;
+
+/// An initiator and its link.
+pub(crate) struct Host {
+    core: Core<MemoryPort>,
+    control: Control,
+    edge: SimEdge,
+    wire: MemoryWire,
+    audit: Audit,
+    waker: Arc<Waker>,
+    mac: MacAddr,
+    group: MacAddr,
+    load: LoadPlan,
+    seed: u64,
+    has_canary: bool,
+    pub(crate) disks: BTreeMap<DiskKey, Disk>,
+}
+
+/// A queue to a disk, and what is asked of it.
+pub(crate) struct Disk {
+    consumer: Consumer,
+    requests: Requests,
+    pub(crate) load: Load,
+}
+
+/// Control's world.
+struct SimEdge {
+    core: ControlLink,
+    consumer: Consumer,
+    macs: Vec<MacAddr>,
+    is_link_up: bool,
+    /// What control was told of the link last.
+    link_told: Option<bool>,
+    inventory: Inventory,
+    /// The inventory has not been looked at.
+    is_new: bool,
+}
+
+impl Edge for SimEdge {
+    fn receive(&mut self) -> Option<FromCore> {
+        self.core.receive()
+    }
+
+    fn send(&mut self, message: ToCore) {
+        self.core.send(message).expect("the core takes messages in every step");
+    }
+
+    fn submit(&mut self, command: Command) -> Result<(), Command> {
+        self.consumer.submit(command)
+    }
+
+    fn completion(&mut self) -> Option<Completion> {
+        self.consumer.poll()
+    }
+
+    fn add_mac(&mut self, mac: MacAddr) {
+        self.macs.push(mac);
+    }
+
+    fn remove_mac(&mut self, mac: MacAddr) {
+        self.macs.retain(|&other| other != mac);
+    }
+
+    fn link_change(&mut self) -> Option<bool> {
+        let up = self.is_link_up;
+        (self.link_told.replace(up) != Some(up)).then_some(up)
+    }
+
+    fn publish(&mut self, inventory: &Inventory) {
+        self.inventory = inventory.clone();
+        self.is_new = true;
+    }
+}
+
+impl Host {
+    /// An initiator whose link comes up when it is stepped first.
+    pub(crate) fn new(plan: &HostPlan, has_canary: bool) -> Self {
+        let (port, wire) = memory::wire(plan.memory);
+        let waker = Arc::new(Waker::new().expect("a descriptor"));
+        let core_config = CoreConfig { number: 0 };
+        let port = port.with_mtu(plan.mtu);
+        let mut core = Core::new(port, &core_config, Arc::clone(&waker), Arc::clone(&waker));
+        let edge = SimEdge {
+            core: core.control_link(),
+            consumer: core.attach_consumer(SCAN_DEPTH, Arc::clone(&waker)),
+            macs: Vec::new(),
+            is_link_up: true,
+            link_told: None,
+            inventory: Inventory::default(),
+            is_new: false,
+        };
+        Self {
+            core,
+            control: Control::new(config(plan)),
+            edge,
+            wire,
+            audit: Audit::new(plan.r_a_tov),
+            waker,
+            mac: plan.mac,
+            group: match plan.mode {
+                Mode::Fabric => MacAddr::ALL_ENODE,
+                Mode::Vn2vn => MacAddr::ALL_VN2VN_ENODE,
+            },
+            load: plan.load,
+            seed: plan.seed,
+            has_canary,
+            disks: BTreeMap::new(),
+        }
+    }
+
+    /// What it has found.
+    pub(crate) fn inventory(&self) -> &Inventory {
+        &self.edge.inventory
+    }
+
+    /// The link has gone or come.
+    pub(crate) fn set_link(&mut self, is_up: bool) {
+        self.edge.is_link_up = is_up;
+        if !is_up {
+            self.audit.link_down();
+        }
+    }
+
+    /// A frame has come. What the NIC's filter doesn't pass is not seen, and what finds the ring full is lost.
+    pub(crate) fn receive(&mut self, destination: MacAddr, bytes: &[u8]) {
+        let groups = [self.group, MacAddr::ALL_FCOE];
+        let is_ours = destination == self.mac || groups.contains(&destination);
+        if (is_ours || self.edge.macs.contains(&destination)) && self.wire.push(bytes) {
+            self.audit.received(bytes);
+        }
+    }
+
+    /// Does all that can be done now; `send` takes what goes out.
+    ///
+    /// # Errors
+    /// What must not be.
+    pub(crate) fn step(
+        &mut self,
+        now: Instant,
+        models: &mut Models,
+        mut send: impl FnMut(&[u8]),
+    ) -> Result<(), String> {
+        for _ in 0..MAX_ROUNDS {
+            let mut is_busy = self.core.step(now);
+            while let Some(audited) = self.wire.pop_with(|bytes| {
+                send(bytes);
+                self.audit.sent(now, bytes)
+            }) {
+                audited?;
+            }
+            if self.control_is_due(now) {
+                self.control.step(now, &mut self.edge);
+                self.open_disks(models);
+                is_busy = true;
+            }
+            for (key, disk) in &mut self.disks {
+                let model = models.get_mut(key).ok_or_else(|| format!("disk {key} is none of the SAN's"))?;
+                is_busy |= disk.step(now, model, self.has_canary)?;
+            }
+            if !is_busy {
+                self.audit.is_quiet();
+                return Ok(());
+            }
+        }
+        Err(format!("it is still busy after {MAX_ROUNDS} rounds at one moment"))
+    }
+
+    /// When it wants to be stepped though nothing came.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let disks = self.disks.values().filter_map(Disk::poll_timeout);
+        disks.chain(self.core.poll_timeout()).chain(self.control.poll_timeout()).min()
+    }
+
+    /// Logs out.
+    pub(crate) fn shut_down(&mut self, now: Instant) {
+        self.control.shutdown(now);
+    }
+
+    pub(crate) fn is_offline(&self) -> bool {
+        self.control.is_offline()
+    }
+
+    /// Stops it.
+    ///
+    /// # Errors
+    /// When a frame's memory is not where it belongs.
+    pub(crate) fn stop(self, now: Instant) -> Result<(), String> {
+        let port = self.core.stop(now);
+        let account = port.account();
+        if account.is_balanced() && account.free == account.total {
+            return Ok(());
+        }
+        Err(format!("frames were lost or used twice: {account:?}"))
+    }
+
+    fn control_is_due(&self, now: Instant) -> bool {
+        let SimEdge { core, consumer, is_link_up, link_told, .. } = &self.edge;
+        *link_told != Some(*is_link_up)
+            || core.has_frame()
+            || consumer.has_completion()
+            || self.control.poll_timeout().is_some_and(|at| at <= now)
+    }
+
+    /// Opens a queue to each disk that is new.
+    fn open_disks(&mut self, models: &Models) {
+        if !std::mem::take(&mut self.edge.is_new) {
+            return;
+        }
+        for target in &self.edge.inventory.targets {
+            for view in &target.luns {
+                let key = DiskKey { target: target.port_name, lun: view.lun };
+                let Some(unit) = view.unit.as_ref().ok().filter(|unit| unit.is_disk()) else { continue };
+                let Some(info) = DiskInfo::new(target.port_name, unit) else { continue };
+                if self.disks.contains_key(&key) || !models.contains_key(&key) {
+                    continue;
+                }
+                let depth = self.load.depth;
+                let consumer = self.core.attach_consumer(depth, Arc::clone(&self.waker));
+                let requests = Requests::new(Arc::new(info), target.nexus, depth);
+                self.seed += 1;
+                let load = Load::new(self.load, self.seed);
+                self.disks.insert(key, Disk { consumer, requests, load });
+            }
+        }
+    }
+}
+
+impl Disk {
+    fn step(&mut self, now: Instant, model: &mut Model, has_canary: bool) -> Result<bool, String> {
+        let mut is_busy = false;
+        while let Some(completion) = self.consumer.poll() {
+            is_busy = true;
+            let completion = if has_canary { planted_bug(completion) } else { completion };
+            if let Some(done) = self.requests.handle_completion(now, completion) {
+                self.load.handle_done(now, done, model)?;
+            }
+        }
+        while let Some((tag, request)) = self.load.poll_request(now, model) {
+            is_busy = true;
+            let refused = self.requests.submit(now, tag, request);
+            refused.map_err(|refused| format!("a request was refused: {}", refused.reason))?;
+        }
+        while let Some(command) = self.requests.poll_command(now) {
+            is_busy = true;
+            let refused = self.consumer.submit(command);
+            refused.map_err(|_| "a queue has more commands out than its depth".to_owned())?;
+        }
+        Ok(is_busy)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.requests.poll_timeout().into_iter().chain(self.load.poll_timeout()).min()
+    }
+}
+
+/// The canary: whatever went wrong with an exchange, its command is said to have ended well.
+fn planted_bug(completion: Completion) -> Completion {
+    let transferred = completion.transfer.len() as u32;
+    let good = Ended { status: Status::GOOD, transferred, sense: None, retry_delay: 0 };
+    Completion { result: completion.result.or(Ok(good)), ..completion }
+}
+
+fn config(plan: &HostPlan) -> Config {
+    let HostPlan { mac, mtu, mode, .. } = *plan;
+    let (port_name, node_name) = (Wwn::from_mac(0x2000, mac), Wwn::from_mac(0x1000, mac));
+    let max_payload_len = fcoe::max_payload_len(mtu).expect("links of a simulation take FCoE");
+    let max_fcoe_size = max_payload_len + fcoe::MIN_LEN as u16;
+    let enode = match mode {
+        Mode::Fabric => {
+            EnodeConfig::Fabric(fc::fip::Config { max_fcoe_size, ..fc::fip::Config::new(mac, node_name) })
+        }
+        Mode::Vn2vn => EnodeConfig::Vn2vn(fc::vn2vn::Config {
+            max_fcoe_size,
+            ..fc::vn2vn::Config::new(mac, node_name, port_name)
+        }),
+    };
+    let identity = Identity {
+        port_name,
+        node_name,
+        symbolic_port_name: b"simulated port".to_vec(),
+        symbolic_node_name: b"simulated node".to_vec(),
+        max_payload_len,
+        login: LoginKind::Flogi,
+    };
+    Config { enode, identity }
+}

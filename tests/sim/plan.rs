@@ -1,0 +1,214 @@
+//! What a seed stands for: who is there, what is asked, what goes wrong and when.
+
+mod faults;
+
+use crate::chance::Chance;
+use crate::load::LoadPlan;
+use crate::model::DiskKey;
+use datapath::port::memory::MemoryConfig;
+use fc::time::Duration;
+use fc::wire::fcp::Lun;
+use fc::wire::{MacAddr, Wwn};
+use san::{FcfConfig, LunConfig, Mode, SanConfig, TargetConfig};
+use std::fmt;
+
+pub(crate) use faults::{Event, What};
+
+/// Requests of all initiators together, while all is well: a seed is to take a part of a second.
+const REQUESTS: u64 = 4000;
+/// The most bytes that they move.
+const REQUEST_BYTES: u64 = 24 << 20;
+
+/// A whole run.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    /// For how long things go wrong.
+    pub(crate) faults_for: Duration,
+    pub(crate) mode: Mode,
+    /// Initiators: they have the switch's first ports.
+    pub(crate) hosts: Vec<HostPlan>,
+    /// They have the ports after the initiators'.
+    pub(crate) sans: Vec<SanConfig>,
+    pub(crate) latency: Duration,
+    /// In the order of their times.
+    pub(crate) events: Vec<Event>,
+}
+
+/// An initiator.
+#[derive(Clone, Debug)]
+pub(crate) struct HostPlan {
+    pub(crate) mac: MacAddr,
+    pub(crate) mode: Mode,
+    pub(crate) mtu: u32,
+    pub(crate) memory: MemoryConfig,
+    pub(crate) r_a_tov: Duration,
+    pub(crate) load: LoadPlan,
+    pub(crate) seed: u64,
+}
+
+impl Plan {
+    /// The run of this seed, in which things go wrong for `faults_for`.
+    pub(crate) fn new(seed: u64, faults_for: Duration) -> Self {
+        let mut chance = Chance::new(seed);
+        let mode = chance.pick(&[(250_000, Mode::Vn2vn)]).unwrap_or_default();
+        let mtu = chance.one_of(&[1500, 2158, 2500]);
+        let sans = sans(&mut chance, mode);
+        let host_count = chance.one_of(&[1, 1, 2, 3]);
+        let disks = sans.iter().flat_map(|san| &san.targets).map(|target| target.luns.len() as u64).sum();
+        let load = load(&mut chance, &sans, disks, host_count, faults_for);
+        let memory = MemoryConfig {
+            receive_frames: chance.one_of(&[16, 64, 256]),
+            transmit_frames: chance.one_of(&[16, 64, 256]),
+            ring_frames: chance.one_of(&[128, 256]),
+        };
+        let host = |number: u64| HostPlan {
+            mac: MacAddr([2, 0, 0, 0, 0, 0x11 + number as u8]),
+            mode,
+            mtu,
+            memory,
+            r_a_tov: Duration::from_millis(sans[0].r_a_tov_ms.into()),
+            load,
+            seed: chance.clone().seed() + (number << 32),
+        };
+        let hosts: Vec<_> = (0..host_count).map(host).collect();
+        let latency = Duration::from_micros(chance.between(20, 100));
+        let place = faults::Place { hosts: hosts.len(), sans: &sans, latency, faults_for };
+        let events = faults::events(&mut chance, &place);
+        Self { seed, faults_for, mode, hosts, sans, latency, events }
+    }
+
+    /// Every disk, with its place: the SAN's, the target's and the LUN's numbers.
+    pub(crate) fn disks(&self) -> impl Iterator<Item = (DiskKey, [usize; 3], &LunConfig)> {
+        let targets = |(san, config): (usize, &'_ SanConfig)| {
+            config.targets.iter().enumerate().map(move |(number, _)| (san, number)).collect::<Vec<_>>()
+        };
+        self.sans.iter().enumerate().flat_map(targets).flat_map(move |(san, target)| {
+            let config = &self.sans[san].targets[target];
+            config.luns.iter().enumerate().map(move |(number, lun)| {
+                let name = Lun::single(number as u16).expect("a small number");
+                (DiskKey { target: config.wwpn, lun: name }, [san, target, number], lun)
+            })
+        })
+    }
+}
+
+fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {
+    let count = chance.one_of(&[1, 1, 1, 2]);
+    let vlan = chance.one_of(&[None, Some(100)]);
+    let r_a_tov_ms = chance.one_of(&[4000, 10_000]);
+    let e_d_tov_ms = chance.one_of(&[1000, 2000]);
+    let fka_adv_period_ms = chance.one_of(&[250, 1000, 8000]);
+    let max_burst_len = chance.one_of(&[0, 4096, 16_384]);
+    let max_payload_len = chance.one_of(&[512, 2048, 2112, 2112]);
+    let block_bytes = chance.one_of(&[512, 512, 4096]);
+    let size_bytes = chance.one_of(&[64, 256, 1024]) * u64::from(block_bytes);
+    let san = |number: u8| {
+        let mac = MacAddr([0x02, 0xfc, 0xf0, 0, 0, number]);
+        let target = move |target: u8| TargetConfig {
+            // Below and above the initiators' names: who sends the PLOGI differs in VN2VN.
+            wwpn: Wwn::from_mac(
+                if target.is_multiple_of(2) { 0x1000 } else { 0x5000 },
+                MacAddr([2, 0xfc, 0xf0, 0, number, target]),
+            ),
+            wwnn: Wwn::from_mac(0x1000, MacAddr([2, 0xfc, 0xf0, 1, number, target])),
+            mac: None,
+            luns: vec![
+                LunConfig { size_bytes, block_bytes, ..LunConfig::default() };
+                1 + usize::from(target / 2)
+            ],
+        };
+        let fcf = FcfConfig {
+            mac,
+            switch_name: Wwn::from_mac(0x1000, mac),
+            fabric_name: Wwn::from_mac(0x2001, mac),
+            priority: 100 + number,
+            fka_adv_period_ms,
+            domain: number,
+            ..FcfConfig::default()
+        };
+        (fcf, target)
+    };
+    let config = |number: u8| {
+        let (fcf, target) = san(number);
+        SanConfig {
+            mode,
+            vlan,
+            fcf,
+            targets: (0..chance.one_of(&[1, 1, 2, 3])).map(target).collect(),
+            r_a_tov_ms,
+            e_d_tov_ms,
+            max_payload_len,
+            max_burst_len,
+            ..SanConfig::default()
+        }
+    };
+    (1..=count).map(config).collect()
+}
+
+fn load(chance: &mut Chance, sans: &[SanConfig], disks: u64, hosts: u64, faults_for: Duration) -> LoadPlan {
+    let block_len = u64::from(sans[0].targets[0].luns[0].block_bytes);
+    let max_blocks = chance.one_of(&[1, 8, 16, 64]).min((64 << 10) / block_len);
+    let requests = REQUESTS.min(REQUEST_BYTES / (max_blocks * block_len / 2 + 1));
+    let depth = chance.one_of(&[1, 2, 8, 32]);
+    let slots = depth as u64 * disks * hosts;
+    LoadPlan {
+        depth,
+        max_think: faults_for * 2 * u32::try_from(slots).unwrap_or(u32::MAX) / requests as u32,
+        is_bursty: chance.happens(500_000),
+        max_blocks: max_blocks as u32,
+        write_ppm: chance.one_of(&[300_000, 500_000, 700_000]),
+        discard_ppm: 20_000,
+        flush_ppm: 10_000,
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, faults_for, mode, hosts, sans, latency, events } = self;
+        let (host, san) = (&hosts[0], &sans[0]);
+        writeln!(f, "seed {seed}, faults for {faults_for:?}: {mode:?}, {} initiators", hosts.len())?;
+        for san in sans {
+            let luns: Vec<_> = san.targets.iter().map(|target| target.luns.len()).collect();
+            writeln!(f, "  a SAN, its targets with so many LUNs: {luns:?}")?;
+        }
+        writeln!(
+            f,
+            "  R_A_TOV {} ms, E_D_TOV {} ms, FKA_ADV_PERIOD {} ms, VLAN {:?}, MTU {}, payload {}, burst {}",
+            san.r_a_tov_ms,
+            san.e_d_tov_ms,
+            san.fcf.fka_adv_period_ms,
+            san.vlan,
+            host.mtu,
+            san.max_payload_len,
+            san.max_burst_len
+        )?;
+        let lun = &san.targets[0].luns[0];
+        writeln!(f, "  LUNs of {} bytes in blocks of {}", lun.size_bytes, lun.block_bytes)?;
+        writeln!(f, "  latency {latency:?}, {:?}", host.memory)?;
+        writeln!(f, "  {:?}", host.load)?;
+        for Event { at, what } in events {
+            writeln!(f, "  {:8.3} s  {what:?}", at.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_seed_always_stands_for_the_same() {
+        let faults_for = Duration::from_secs(60);
+        let plans: BTreeSet<_> = (0..50).map(|seed| Plan::new(seed, faults_for).to_string()).collect();
+        assert_eq!(plans.len(), 50);
+        for seed in 0..50 {
+            let plan = Plan::new(seed, faults_for);
+            assert!(plans.contains(&plan.to_string()));
+            assert!(plan.events.is_sorted_by_key(|event| event.at));
+            plan.sans.iter().for_each(|san| san.check().unwrap());
+        }
+    }
+}

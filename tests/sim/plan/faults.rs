@@ -1,0 +1,276 @@
+//! What goes wrong, and when.
+
+use crate::chance::Chance;
+use crate::switch::Weather;
+use datapath::port::faults::Rates;
+use fc::time::Duration;
+use fc::wire::Wwn;
+use san::{CommandFailure, Death, Fault, FaultsConfig, LoginKind, Order, SanConfig};
+
+/// How late a frame may be, or how old when it comes again, in times that one frame takes. The network of a fabric
+/// may keep one for R_A_TOV; but an initiator uses an OX_ID again after eight commands, and takes what is older for
+/// the new command's. Eight commands take sixteen frames' time at least.
+const MAX_LATENESS: u32 = 12;
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    /// Since the beginning.
+    pub(crate) at: Duration,
+    pub(crate) what: What,
+}
+
+/// What happens. Ports are the switch's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    /// The weather on the way to a port.
+    Weather { port: usize, weather: Weather },
+    /// An initiator's link goes or comes.
+    Link { host: usize, is_up: bool },
+    /// A link is cut or mended where neither end can see it.
+    Cut { port: usize, is_cut: bool },
+    /// A port takes no frames for so long.
+    Pause { port: usize, time: Duration },
+    /// Who is at a port does nothing for so long, as if it had no CPU.
+    Freeze { port: usize, time: Duration },
+    /// A SAN carries out an order.
+    Order { san: usize, order: Order },
+}
+
+/// Kinds of faults. A seed has some of them: with all of them at once, none would be alone.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    BadLink,
+    OldFrames,
+    LinkFlap,
+    Cut,
+    Pause,
+    Freeze,
+    Restart,
+    Away,
+    Death(Death),
+    Storm,
+    Stall,
+    SlowTarget,
+    FailedCommands,
+    RejectedLogins,
+}
+
+const KINDS: [Kind; 16] = [
+    Kind::BadLink,
+    Kind::OldFrames,
+    Kind::LinkFlap,
+    Kind::Cut,
+    Kind::Pause,
+    Kind::Freeze,
+    Kind::Restart,
+    Kind::Away,
+    Kind::Death(Death::Unplugged),
+    Kind::Death(Death::LoggedOut),
+    Kind::Death(Death::Silent),
+    Kind::Storm,
+    Kind::Stall,
+    Kind::SlowTarget,
+    Kind::FailedCommands,
+    Kind::RejectedLogins,
+];
+
+/// Where it happens.
+pub(super) struct Place<'a> {
+    pub(super) hosts: usize,
+    pub(super) sans: &'a [SanConfig],
+    pub(super) latency: Duration,
+    pub(super) faults_for: Duration,
+}
+
+/// Chooses what goes wrong.
+pub(super) fn events(chance: &mut Chance, place: &Place<'_>) -> Vec<Event> {
+    let mut faults = Faults { place, chance, events: Vec::new() };
+    for kind in KINDS {
+        if faults.chance.happens(300_000) {
+            (0..faults.chance.between(1, 4)).for_each(|_| faults.add(kind));
+        }
+    }
+    let Faults { mut events, .. } = faults;
+    events.sort_by_key(|event| event.at);
+    events
+}
+
+struct Faults<'a> {
+    place: &'a Place<'a>,
+    chance: &'a mut Chance,
+    events: Vec<Event>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, kind: Kind) {
+        let at = self.time_up_to(self.place.faults_for);
+        match kind {
+            Kind::BadLink => {
+                let weather = self.bad_weather();
+                self.weather(at, weather);
+            }
+            Kind::OldFrames => {
+                let stale_ppm = self.chance.one_of(&[1000, 20_000, 200_000]);
+                let weather = Weather { stale_ppm, max_age: self.lateness(), ..Weather::default() };
+                self.weather(at, weather);
+            }
+            Kind::LinkFlap => {
+                let host = self.chance.below(self.place.hosts as u64) as usize;
+                let time = self.outage();
+                self.push(at, What::Link { host, is_up: false });
+                self.push(at + time, What::Link { host, is_up: true });
+            }
+            Kind::Cut => {
+                let (port, time) = (self.port(), self.outage());
+                self.push(at, What::Cut { port, is_cut: true });
+                self.push(at + time, What::Cut { port, is_cut: false });
+            }
+            Kind::Pause => {
+                let (port, time) = (self.port(), self.pause());
+                self.push(at, What::Pause { port, time });
+            }
+            Kind::Freeze => {
+                let (port, time) = (self.port(), self.pause());
+                self.push(at, What::Freeze { port, time });
+            }
+            Kind::Restart => self.order(at, Order::Restart),
+            Kind::Away => {
+                let (san, time) = (self.san(), self.outage());
+                self.push(at, What::Order { san, order: Order::Stop });
+                self.push(at + time, What::Order { san, order: Order::Start });
+            }
+            Kind::Death(how) => {
+                let time = self.outage();
+                self.death(at, how, time);
+            }
+            Kind::Storm => {
+                for number in 0..self.chance.between(3, 8) {
+                    let gap = self.time_up_to(Duration::from_millis(100));
+                    self.death(at + Duration::from_millis(number * 50), Death::Unplugged, gap);
+                }
+            }
+            Kind::Stall => {
+                let (san, target) = self.target();
+                let ms = self.chance.between(10, 15_000) as u32;
+                self.push(at, What::Order { san, order: Order::Stall { target, ms } });
+            }
+            Kind::SlowTarget => {
+                let order = self.slow_target();
+                self.order(at, order);
+            }
+            Kind::FailedCommands => {
+                let order = self.failed_commands();
+                self.order(at, order);
+            }
+            Kind::RejectedLogins => {
+                let login = self.chance.one_of(&[LoginKind::Flogi, LoginKind::Plogi, LoginKind::Prli]);
+                let count = self.chance.between(1, 4) as u32;
+                self.order(at, Order::Inject { fault: Fault::Reject(login), count });
+                // Nobody logs in who is logged in.
+                self.order(at, Order::Restart);
+            }
+        }
+    }
+
+    fn slow_target(&mut self) -> Order {
+        Order::Faults(FaultsConfig {
+            seed: self.chance.seed(),
+            busy_ppm: self.chance.one_of(&[0, 10_000, 300_000]),
+            task_set_full_ppm: self.chance.one_of(&[0, 10_000, 300_000]),
+            stall_ppm: self.chance.one_of(&[0, 1000, 100_000]),
+            stall_ms: self.chance.between(1, 3000) as u32,
+            ..FaultsConfig::default()
+        })
+    }
+
+    fn failed_commands(&mut self) -> Order {
+        let failure = self.chance.one_of(&[
+            CommandFailure::Busy,
+            CommandFailure::TaskSetFull,
+            CommandFailure::ReservationConflict,
+            CommandFailure::AbortedCommand,
+            CommandFailure::NotReady,
+            CommandFailure::MediumError,
+            CommandFailure::HardwareError,
+        ]);
+        Order::Inject { fault: Fault::Fail(failure), count: self.chance.between(1, 30) as u32 }
+    }
+
+    fn push(&mut self, at: Duration, what: What) {
+        self.events.push(Event { at, what });
+    }
+
+    fn order(&mut self, at: Duration, order: Order) {
+        let san = self.san();
+        self.push(at, What::Order { san, order });
+    }
+
+    /// Some weather at one port, or at all of them, for some time.
+    fn weather(&mut self, at: Duration, weather: Weather) {
+        let ports = self.place.hosts + self.place.sans.len();
+        let time = self.time_up_to(self.place.faults_for / 2);
+        let only = self.chance.happens(500_000).then(|| self.port());
+        for port in (0..ports).filter(|port| only.is_none_or(|only| only == *port)) {
+            self.push(at, What::Weather { port, weather });
+            self.push(at + time, What::Weather { port, weather: Weather::default() });
+        }
+    }
+
+    fn bad_weather(&mut self) -> Weather {
+        let mut some = |most| self.chance.one_of(&[0, 0, most / 100, most / 10, most]);
+        let rates = Rates {
+            loss_ppm: some(100_000),
+            duplicate_ppm: some(100_000),
+            corrupt_ppm: some(50_000),
+            truncate_ppm: some(50_000),
+            reorder_ppm: some(200_000),
+            delay_ppm: some(200_000),
+            delay: Duration::ZERO,
+        };
+        Weather { rates: Rates { delay: self.lateness(), ..rates }, ..Weather::default() }
+    }
+
+    /// A target goes, and comes back.
+    fn death(&mut self, at: Duration, how: Death, time: Duration) {
+        let (san, target) = self.target();
+        self.push(at, What::Order { san, order: Order::Kill { target, how } });
+        self.push(at + time, What::Order { san, order: Order::Revive { target } });
+    }
+
+    fn port(&mut self) -> usize {
+        self.chance.below((self.place.hosts + self.place.sans.len()) as u64) as usize
+    }
+
+    fn san(&mut self) -> usize {
+        self.chance.below(self.place.sans.len() as u64) as usize
+    }
+
+    fn target(&mut self) -> (usize, Wwn) {
+        let san = self.san();
+        let targets = &self.place.sans[san].targets;
+        (san, targets[self.chance.below(targets.len() as u64) as usize].wwpn)
+    }
+
+    fn time_up_to(&mut self, most: Duration) -> Duration {
+        let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(self.chance.below(most + 1))
+    }
+
+    /// From a moment to half a minute.
+    fn outage(&mut self) -> Duration {
+        let most = self.chance.one_of(&[10, 1000, 5000, 30_000]);
+        self.time_up_to(Duration::from_millis(most))
+    }
+
+    /// A part of R_A_TOV, the longest that the network may keep a frame.
+    fn pause(&mut self) -> Duration {
+        let most = u64::from(self.place.sans[0].r_a_tov_ms) / 4;
+        let most = self.chance.one_of(&[1, 20, most]);
+        self.time_up_to(Duration::from_millis(most))
+    }
+
+    fn lateness(&mut self) -> Duration {
+        self.time_up_to(self.place.latency * MAX_LATENESS)
+    }
+}

@@ -1,0 +1,121 @@
+//! What was on the wire: a number for all of it, and, where something went wrong, the last frames for Wireshark.
+
+use datapath::port::pcapng::{Direction, Writer};
+use fc::time::Instant;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::Path;
+
+/// Frames that are kept: the last seconds, as a rule.
+const MAX_KEPT: usize = 20_000;
+
+/// The hash of every frame, with its sender and its time. Equal runs have equal hashes.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    hash: u64,
+    frames: u64,
+    last: Instant,
+    kept: Option<VecDeque<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    at: Instant,
+    bytes: Vec<u8>,
+    note: String,
+}
+
+impl Trace {
+    /// A trace that keeps no frames.
+    pub(crate) const fn new() -> Self {
+        /// FNV-1a's, as is the prime below.
+        const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+        Self { hash: OFFSET_BASIS, frames: 0, last: Instant::ZERO, kept: None }
+    }
+
+    /// A trace that keeps the last frames.
+    pub(crate) fn keeping() -> Self {
+        Self { kept: Some(VecDeque::new()), ..Self::new() }
+    }
+
+    /// FNV-1a, by words of eight bytes.
+    pub(crate) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) const fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// When the last frame was sent.
+    pub(crate) const fn last(&self) -> Instant {
+        self.last
+    }
+
+    /// A port has sent a frame.
+    pub(crate) fn sent(&mut self, now: Instant, port: usize, bytes: &[u8]) {
+        self.frames += 1;
+        self.last = now;
+        self.mix(now.as_nanos());
+        self.mix((port as u64) << 32 | bytes.len() as u64);
+        let words = bytes.chunks_exact(8);
+        let mut last = [0; 8];
+        last[..words.remainder().len()].copy_from_slice(words.remainder());
+        words.for_each(|word| self.mix(u64::from_le_bytes(word.try_into().expect("eight bytes"))));
+        self.mix(u64::from_le_bytes(last));
+    }
+
+    fn mix(&mut self, word: u64) {
+        const PRIME: u64 = 0x0100_0000_01b3;
+        self.hash = (self.hash ^ word).wrapping_mul(PRIME);
+    }
+
+    /// Keeps a frame, if any are kept, with a note on it.
+    pub(crate) fn keep(&mut self, at: Instant, bytes: &[u8], note: impl FnOnce() -> String) {
+        let Some(kept) = &mut self.kept else { return };
+        if kept.len() == MAX_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(Kept { at, bytes: bytes.to_vec(), note: note() });
+    }
+
+    /// Writes what was kept to a new pcapng file, and gives the number of its frames.
+    ///
+    /// # Errors
+    /// Those of files.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<usize> {
+        let file = BufWriter::new(File::create(path)?);
+        let mut writer = Writer::new(file, "switch", "the switch of a simulation, its clock from 0 on")?;
+        let kept = self.kept.iter().flatten();
+        for Kept { at, bytes, note } in kept.clone() {
+            writer.frame(at.as_nanos(), Direction::Received, bytes, bytes.len(), note)?;
+        }
+        writer.flush()?;
+        Ok(kept.count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_of_a_frame_is_in_the_hash() {
+        let hash = |at, port, bytes: &[u8]| {
+            let mut trace = Trace::new();
+            trace.sent(Instant::from_nanos(at), port, bytes);
+            trace.hash()
+        };
+        let one = hash(1, 2, b"a frame of some bytes");
+        assert_eq!(hash(1, 2, b"a frame of some bytes"), one);
+        let others = [
+            hash(2, 2, b"a frame of some bytes"),
+            hash(1, 3, b"a frame of some bytes"),
+            hash(1, 2, b"a frame of some byteS"),
+            hash(1, 2, b"A frame of some bytes"),
+            hash(1, 2, b"a frame of some bytes\0"),
+        ];
+        assert!(others.iter().all(|&other| other != one));
+    }
+}

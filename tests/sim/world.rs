@@ -1,0 +1,369 @@
+//! Everyone in one thread, and a clock that jumps from one event to the next.
+
+use crate::host::{Host, Models};
+use crate::load::Load;
+use crate::model::Model;
+use crate::plan::{Plan, What};
+use crate::switch::{Switch, Weather};
+use crate::trace::Trace;
+use datapath::port::memory::{self, MemoryConfig, MemoryPort, MemoryWire};
+use fc::time::{Duration, Instant};
+use fc::wire::MacAddr;
+use fc::wire::ethernet::EthernetHeader;
+use san::{Mode, Order, San};
+
+/// How long it may take after the last fault until all is well: logins are tried again every 30 s at the latest, and
+/// a command is aborted after 10 s.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long logging out may take.
+const LOGOUT_PATIENCE: Duration = Duration::from_secs(10);
+/// Rounds in which a SAN must have done everything that can be done at one moment.
+const MAX_ROUNDS: usize = 10_000;
+/// Nobody wants to be woken.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+/// How a run went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Report {
+    /// Of all frames: equal runs have equal ones.
+    pub(crate) hash: u64,
+    pub(crate) frames: u64,
+    /// Requests that ended, and those of them that failed.
+    pub(crate) requests: u64,
+    pub(crate) failures: u64,
+    /// How long after the last fault all was well.
+    pub(crate) well_after: Duration,
+    /// The whole run's time.
+    pub(crate) simulated: Duration,
+}
+
+/// What must not be, and when it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Failure {
+    pub(crate) at: Instant,
+    pub(crate) what: String,
+}
+
+/// Someone at a port.
+struct Node<T> {
+    it: T,
+    /// When it is to be stepped.
+    due: Instant,
+    /// It does nothing until then.
+    frozen_until: Instant,
+}
+
+struct SanNode {
+    san: San<MemoryPort>,
+    wire: MemoryWire,
+    group: MacAddr,
+}
+
+/// A run.
+pub(crate) struct World<'a> {
+    plan: &'a Plan,
+    trace: &'a mut Trace,
+    now: Instant,
+    switch: Switch,
+    hosts: Vec<Node<Host>>,
+    sans: Vec<Node<SanNode>>,
+    models: Models,
+    next_event: usize,
+}
+
+impl<T> Node<T> {
+    const fn new(it: T) -> Self {
+        Self { it, due: Instant::ZERO, frozen_until: Instant::ZERO }
+    }
+
+    /// It is to be stepped at this time, or before.
+    fn wake(&mut self, at: Instant) {
+        self.due = self.due.min(at).max(self.frozen_until);
+    }
+}
+
+impl<'a> World<'a> {
+    /// Everyone of the plan, before anything has happened; `has_canary` plants a bug.
+    pub(crate) fn new(plan: &'a Plan, has_canary: bool, trace: &'a mut Trace) -> Self {
+        let ports = plan.hosts.len() + plan.sans.len();
+        let mtu = plan.hosts[0].mtu;
+        let san = |config| {
+            let (port, wire) = memory::wire(MemoryConfig::default());
+            let san = San::new(port.with_mtu(mtu), config).expect("plans have good SANs");
+            Node::new(SanNode { san, wire, group: config.group() })
+        };
+        let model =
+            |lun: &san::LunConfig| Model::new(lun.size_bytes / u64::from(lun.block_bytes), lun.block_bytes);
+        Self {
+            plan,
+            trace,
+            now: Instant::ZERO,
+            switch: Switch::new(ports, plan.latency, plan.seed),
+            hosts: plan.hosts.iter().map(|plan| Node::new(Host::new(plan, has_canary))).collect(),
+            sans: plan.sans.iter().map(san).collect(),
+            models: plan.disks().map(|(key, _, lun)| (key, model(lun))).collect(),
+            next_event: 0,
+        }
+    }
+
+    /// Runs it all: faults, healing, a look at every block, and the end.
+    ///
+    /// # Errors
+    /// What must not be.
+    pub(crate) fn run(mut self) -> Result<Report, Failure> {
+        let healed = Instant::ZERO + self.plan.faults_for;
+        let deadline = healed + PATIENCE;
+        self.run_until(healed, |_| None)?;
+        self.heal();
+        self.each_load(Load::hurry);
+        self.insist(deadline, |world| world.not_well_since(healed))?;
+        let well_after = self.now.since(healed);
+        self.each_load(Load::end);
+        self.insist(deadline, |world| world.find_load(|load| !load.has_ended(), "has requests out"))?;
+        // In a fabric, an initiator has the disks of one of the SANs.
+        self.each_load(|load| {
+            if load.is_good_since(healed) {
+                load.look()
+            }
+        });
+        self.insist(deadline, |world| world.find_load(Load::is_looking, "has not read all blocks"))?;
+        self.check_disks()?;
+        let (requests, failures) = self.counts();
+        let deadline = self.now + LOGOUT_PATIENCE;
+        let now = self.now;
+        self.hosts.iter_mut().for_each(|host| {
+            host.it.shut_down(now);
+            host.wake(now);
+        });
+        self.insist(deadline, |world| {
+            let online = world.hosts.iter().position(|host| !host.it.is_offline())?;
+            Some(format!("initiator {online} has not logged out"))
+        })?;
+        let now = self.now;
+        for (number, host) in self.hosts.drain(..).enumerate() {
+            host.it
+                .stop(now)
+                .map_err(|what| Failure { at: now, what: format!("initiator {number}: {what}") })?;
+        }
+        Ok(Report {
+            hash: self.trace.hash(),
+            frames: self.trace.frames(),
+            requests,
+            failures,
+            well_after,
+            simulated: now.since(Instant::ZERO),
+        })
+    }
+
+    /// Runs until nothing is in the way any more.
+    fn insist(
+        &mut self,
+        deadline: Instant,
+        obstacle: impl Fn(&Self) -> Option<String>,
+    ) -> Result<(), Failure> {
+        match self.run_until(deadline, |world| Some(obstacle(world)))? {
+            None => Ok(()),
+            Some(obstacle) => {
+                let expected = "expected was that all is well again";
+                Err(self
+                    .failure(format!("{expected} {PATIENCE:?} after the last fault; seen was: {obstacle}")))
+            }
+        }
+    }
+
+    /// Runs until `end`, or until `obstacle` looks for one and finds none; gives the one that is left.
+    fn run_until(
+        &mut self,
+        end: Instant,
+        obstacle: impl Fn(&Self) -> Option<Option<String>>,
+    ) -> Result<Option<String>, Failure> {
+        loop {
+            self.happen();
+            self.deliver();
+            self.step()?;
+            match obstacle(self) {
+                Some(None) => return Ok(None),
+                left if self.now >= end => return Ok(left.flatten()),
+                _ => {}
+            }
+            let nodes = self.hosts.iter().map(|host| host.due).chain(self.sans.iter().map(|san| san.due));
+            let event = self.plan.events.get(self.next_event).map(|event| Instant::ZERO + event.at);
+            let next = nodes.chain(event).chain(self.switch.poll_timeout()).min().unwrap_or(NEVER);
+            // Whoever is due at once is so in the next nanosecond.
+            self.now = next.max(self.now + Duration::from_nanos(1)).min(end);
+        }
+    }
+
+    /// What is planned for now, until all is healed.
+    fn happen(&mut self) {
+        while let Some(event) = self.plan.events.get(self.next_event)
+            && Instant::ZERO + event.at <= self.now
+        {
+            self.next_event += 1;
+            self.carry_out(event.what);
+        }
+    }
+
+    fn carry_out(&mut self, what: What) {
+        let now = self.now;
+        match what {
+            What::Weather { port, weather } => self.switch.set_weather(port, weather),
+            What::Link { host, is_up } => {
+                self.switch.set_up(host, is_up);
+                self.hosts[host].it.set_link(is_up);
+                self.hosts[host].wake(now);
+            }
+            What::Cut { port, is_cut } => self.switch.set_cut(port, is_cut),
+            What::Pause { port, time } => self.switch.pause(port, now + time),
+            What::Freeze { port, time } => {
+                let until = now + time;
+                if let Some(host) = self.hosts.get_mut(port) {
+                    (host.frozen_until, host.due) = (until, until);
+                } else {
+                    let san = &mut self.sans[port - self.plan.hosts.len()];
+                    (san.frozen_until, san.due) = (until, until);
+                }
+            }
+            What::Order { san, order } => self.order(san, &order),
+        }
+    }
+
+    fn order(&mut self, san: usize, order: &Order) {
+        let node = &mut self.sans[san];
+        // Too many faults that wait are the only thing that it may refuse.
+        let _ = node.it.san.order(self.now, order);
+        node.wake(self.now);
+    }
+
+    /// Nothing goes wrong from now on, and what was away is there again.
+    fn heal(&mut self) {
+        self.next_event = self.plan.events.len();
+        let hosts = self.hosts.len();
+        for port in 0..hosts + self.sans.len() {
+            self.carry_out(What::Weather { port, weather: Weather::default() });
+            self.carry_out(What::Cut { port, is_cut: false });
+            self.carry_out(What::Freeze { port, time: Duration::ZERO });
+        }
+        (0..hosts).for_each(|host| self.carry_out(What::Link { host, is_up: true }));
+        for (san, config) in self.plan.sans.iter().enumerate() {
+            self.order(san, &Order::Start);
+            self.order(san, &Order::Heal);
+            for target in &config.targets {
+                self.order(san, &Order::Revive { target: target.wwpn });
+            }
+        }
+    }
+
+    /// Frames that arrive now.
+    fn deliver(&mut self) {
+        while let Some((port, bytes)) = self.switch.poll(self.now) {
+            if let Ok((ethernet, _)) = EthernetHeader::parse(&bytes) {
+                let destination = ethernet.destination;
+                if let Some(host) = self.hosts.get_mut(port) {
+                    host.it.receive(destination, &bytes);
+                    host.wake(self.now);
+                } else {
+                    let node = &mut self.sans[port - self.plan.hosts.len()];
+                    let SanNode { san, wire, group } = &node.it;
+                    if destination == *group || san.macs().contains(&destination) {
+                        wire.push(&bytes);
+                        node.wake(self.now);
+                    }
+                }
+            }
+            self.switch.recycle(bytes);
+        }
+    }
+
+    /// Steps everyone who is due.
+    fn step(&mut self) -> Result<(), Failure> {
+        let Self { trace, now, switch, hosts, sans, models, .. } = self;
+        let now = *now;
+        let mut send = |port: usize, bytes: &[u8]| {
+            trace.sent(now, port, bytes);
+            trace.keep(now, bytes, || format!("from port {port}"));
+            switch.take(now, port, bytes, trace);
+        };
+        let san_ports = hosts.len()..;
+        for (port, host) in hosts.iter_mut().enumerate().filter(|(_, host)| host.due <= now) {
+            let result = host.it.step(now, models, |bytes| send(port, bytes));
+            result.map_err(|what| Failure { at: now, what: format!("initiator {port}: {what}") })?;
+            host.due = host.it.poll_timeout().unwrap_or(NEVER);
+        }
+        for (port, node) in san_ports.zip(sans).filter(|(_, san)| san.due <= now) {
+            let SanNode { san, wire, .. } = &mut node.it;
+            for _ in 0..MAX_ROUNDS {
+                let is_busy = san.step(now);
+                while wire.pop_with(|bytes| send(port, bytes)).is_some() {}
+                if !is_busy {
+                    break;
+                }
+            }
+            node.due = san.poll_timeout().unwrap_or(NEVER);
+        }
+        Ok(())
+    }
+
+    /// What is not yet as it was before all faults: each initiator has the disks of a SAN in a fabric, and all disks
+    /// without one; nothing that was asked for during the faults is out, and each of these disks does I/O.
+    fn not_well_since(&self, healed: Instant) -> Option<String> {
+        for (number, Node { it: host, .. }) in self.hosts.iter().enumerate() {
+            if let Some((key, _)) = host.disks.iter().find(|(_, disk)| disk.load.has_older(healed)) {
+                return Some(format!("initiator {number} waits for requests to {key} from before"));
+            }
+            let lack = |wanted: usize| {
+                self.plan.disks().filter(|(_, [san, ..], _)| *san == wanted).find_map(|(key, ..)| {
+                    let is_good = host.disks.get(&key).is_some_and(|disk| disk.load.is_good_since(healed));
+                    (!is_good).then_some(key)
+                })
+            };
+            let mut lacks = (0..self.sans.len()).map(lack);
+            let lack = match self.plan.mode {
+                Mode::Fabric if lacks.any(|lack| lack.is_none()) => continue,
+                Mode::Fabric => (0..self.sans.len()).find_map(lack),
+                Mode::Vn2vn => lacks.flatten().next(),
+            };
+            if let Some(key) = lack {
+                let inventory = host.inventory();
+                return Some(format!("no I/O of initiator {number} with {key} goes well: {inventory:#?}"));
+            }
+        }
+        None
+    }
+
+    fn each_load(&mut self, mut act: impl FnMut(&mut Load)) {
+        let now = self.now;
+        for host in &mut self.hosts {
+            host.it.disks.values_mut().for_each(|disk| act(&mut disk.load));
+            host.wake(now);
+        }
+    }
+
+    fn find_load(&self, is_it: impl Fn(&Load) -> bool, what: &str) -> Option<String> {
+        self.hosts.iter().enumerate().find_map(|(number, host)| {
+            let (key, _) = host.it.disks.iter().find(|(_, disk)| is_it(&disk.load))?;
+            Some(format!("initiator {number} {what} with {key}"))
+        })
+    }
+
+    /// Holds every disk as its SAN has it against its model.
+    fn check_disks(&self) -> Result<(), Failure> {
+        for (key, [san, target, lun], config) in self.plan.disks() {
+            let mut bytes = vec![0; config.size_bytes as usize];
+            let read = self.sans[san].it.san.read_lun(target, lun, 0, &mut bytes);
+            read.expect("the SAN has the disks of its plan");
+            let checked = self.models[&key].check_all(&bytes);
+            checked.map_err(|wrong| self.failure(format!("disk {key} in its SAN is wrong: {wrong}")))?;
+        }
+        Ok(())
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        let disks = self.hosts.iter().flat_map(|host| host.it.disks.values());
+        disks.map(|disk| disk.load.counts()).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    const fn failure(&self, what: String) -> Failure {
+        Failure { at: self.now, what }
+    }
+}
