@@ -9,6 +9,7 @@
 
 mod audit;
 mod chance;
+mod forger;
 mod host;
 mod load;
 mod model;
@@ -110,7 +111,8 @@ fn print_summary(as_json: bool, campaign: &Campaign, outcome: &Outcome, took: Du
             "frames": frames,
             "requests": requests,
             "failed_requests": failures,
-            "longest_until_well_s": longest.as_secs_f64(),
+            "longest_until_well_s": longest.0.as_secs_f64(),
+            "longest_seed": longest.1,
             "hash": format!("{hash:016x}"),
             "canary": campaign.has_canary,
             "failed_seed": failure.as_ref().map(|(seed, _)| seed),
@@ -121,9 +123,10 @@ fn print_summary(as_json: bool, campaign: &Campaign, outcome: &Outcome, took: Du
     writeln!(
         stdout,
         "{seeds} seeds in {:.1} s ({rate:.1} a second): {:.0} simulated seconds, {frames} frames, {requests} requests, of \
-         which {failures} failed; all was well {:.1} s after the last fault at the latest; hash {hash:016x}",
+         which {failures} failed; all was well {:.1} s after the last fault at the latest (seed {}); hash {hash:016x}",
         took.as_secs_f64(),
         simulated.as_secs_f64(),
-        longest.as_secs_f64(),
+        longest.0.as_secs_f64(),
+        longest.1,
     )
 }

@@ -3,17 +3,20 @@
 use crate::plan::Plan;
 use crate::trace::Trace;
 use crate::world::{Failure, Report, World};
-use fc::time::Duration;
+use fc::time::{Duration, Instant};
 use std::fmt;
 use std::io::{self, Write as _};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time;
 
 /// How often the progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Each seed that is a multiple of this is run twice.
+const REPEATED: u64 = 50;
 
 /// Seeds to be run.
 #[derive(Debug)]
@@ -33,8 +36,8 @@ pub(crate) struct Outcome {
     pub(crate) requests: u64,
     pub(crate) failures: u64,
     pub(crate) simulated: Duration,
-    /// The longest time from the last fault until all was well.
-    pub(crate) longest: Duration,
+    /// The longest time from the last fault until all was well, and its seed.
+    pub(crate) longest: (Duration, u64),
     /// Of all hashes, whatever their order.
     pub(crate) hash: u64,
     /// The lowest seed that failed. None is begun after the first.
@@ -64,7 +67,7 @@ impl fmt::Display for Explained {
 
 struct Shared {
     next: u64,
-    told: Instant,
+    told: time::Instant,
     outcome: Outcome,
 }
 
@@ -72,7 +75,7 @@ impl Campaign {
     /// Runs the seeds until all are done or one has failed.
     pub(crate) fn run(&self) -> Outcome {
         quiet_panics();
-        let started = Instant::now();
+        let started = time::Instant::now();
         let shared = Mutex::new(Shared { next: 0, told: started, outcome: Outcome::default() });
         let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
         let work = || {
@@ -85,11 +88,11 @@ impl Campaign {
                     shared.next += 1;
                     self.first.wrapping_add(shared.next - 1)
                 };
-                let result = self.run_one(seed, &mut Trace::new());
+                let result = self.run_and_repeat(seed);
                 let mut shared = lock();
                 shared.outcome.add(seed, result);
                 if shared.told.elapsed() >= PROGRESS_INTERVAL {
-                    shared.told = Instant::now();
+                    shared.told = time::Instant::now();
                     let seeds = shared.outcome.seeds;
                     let rate = seeds as f64 / started.elapsed().as_secs_f64();
                     // Who has closed stderr doesn't want to know.
@@ -113,6 +116,19 @@ impl Campaign {
         Ok(Some(Explained { plan: Plan::new(seed, self.faults_for), failure, capture, frames }))
     }
 
+    /// Runs a seed, and some seeds a second time, which must be the same.
+    fn run_and_repeat(&self, seed: u64) -> Result<Report, Failure> {
+        let result = self.run_one(seed, &mut Trace::new());
+        if seed.is_multiple_of(REPEATED) {
+            let again = self.run_one(seed, &mut Trace::new());
+            if again != result {
+                let what = format!("it does not repeat itself: {result:?}, then {again:?}");
+                return Err(Failure { at: Instant::ZERO, what });
+            }
+        }
+        result
+    }
+
     fn run_one(&self, seed: u64, trace: &mut Trace) -> Result<Report, Failure> {
         let plan = Plan::new(seed, self.faults_for);
         let run = AssertUnwindSafe(|| World::new(&plan, self.has_canary, trace).run());
@@ -132,7 +148,7 @@ impl Outcome {
                 self.requests += report.requests;
                 self.failures += report.failures;
                 self.simulated += report.simulated;
-                self.longest = self.longest.max(report.well_after);
+                self.longest = self.longest.max((report.well_after, seed));
                 self.hash ^= report.hash;
             }
             Err(failure) => {

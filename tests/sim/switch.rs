@@ -1,5 +1,6 @@
 //! The Ethernet switch between all ports: it learns where addresses are, and its links are as bad as their weather.
 
+use crate::forger::forge;
 use crate::trace::Trace;
 use datapath::port::faults::{Dice, Fate, Fates, MILLION, Rates};
 use fc::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub(crate) struct Weather {
     pub(crate) stale_ppm: u32,
     /// How old that may be.
     pub(crate) max_age: Duration,
+    /// How often a frame is preceded by a forged one, in frames of a million.
+    pub(crate) forged_ppm: u32,
 }
 
 /// The switch.
@@ -163,10 +166,14 @@ impl Switch {
     /// Sends a frame to a port, if its fate is kind.
     fn forward(&mut self, now: Instant, to: usize, bytes: &[u8], trace: &mut Trace) {
         let link = &mut self.links[to];
-        let fate = link.fates.decide(bytes);
-        if let Some(old) = link.stale(now, bytes) {
+        let (fate, old, forged) = (link.fates.decide(bytes), link.stale(now, bytes), link.forged(bytes));
+        if let Some(old) = old {
             trace.keep(now, &old, || format!("an old frame comes to port {to} again"));
             self.send(now, to, &old, Duration::ZERO);
+        }
+        if let Some(forged) = forged {
+            trace.keep(now, &forged, || format!("a forged frame comes to port {to}"));
+            self.send(now, to, &forged, Duration::ZERO);
         }
         if fate != Fate::Deliver {
             trace.keep(now, bytes, || format!("{fate:?} on the way to port {to}"));
@@ -228,6 +235,17 @@ impl Link {
         self.remembered.retain(|(at, _)| now.since(*at) <= max_age);
         let number = number.checked_rem(self.remembered.len())?;
         Some(self.remembered.swap_remove(number).1)
+    }
+
+    /// Forges a frame now and then.
+    fn forged(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let forged_ppm = self.weather.forged_ppm;
+        if forged_ppm == 0 {
+            return None;
+        }
+        let roll = self.dice.roll();
+        roll.pick(&[(forged_ppm, ())])?;
+        forge(bytes, roll.detail().is_multiple_of(2))
     }
 }
 
@@ -409,6 +427,17 @@ mod tests {
         let now = later(Duration::from_secs(1));
         (0..20).for_each(|_| switch.take(now, 0, &command, &mut Trace::new()));
         assert_eq!(arrived(&mut switch, later(Duration::from_secs(2))).len(), 20, "nor what is too old");
+    }
+
+    #[test]
+    fn forged_frames_come_first() {
+        let mut switch = switch();
+        switch.set_weather(1, Weather { forged_ppm: MILLION, ..Weather::default() });
+        let mut fip = frame(mac(0), mac(1), 1);
+        fip[12..14].copy_from_slice(&EtherType::FIP.0.to_be_bytes());
+        switch.take(later(LATENCY), 0, &fip, &mut Trace::new());
+        let arrived = arrived(&mut switch, later(LATENCY * 3));
+        assert!(arrived.len() == 2 && arrived[0].1 != fip && arrived[1].1 == fip);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::model::Model;
 use crate::plan::{Plan, What};
 use crate::switch::{Switch, Weather};
 use crate::trace::Trace;
+use control::Inventory;
 use datapath::port::memory::{self, MemoryConfig, MemoryPort, MemoryWire};
 use fc::time::{Duration, Instant};
 use fc::wire::MacAddr;
@@ -69,6 +70,21 @@ pub(crate) struct World<'a> {
     sans: Vec<Node<SanNode>>,
     models: Models,
     next_event: usize,
+}
+
+/// What an initiator has found, in a line.
+fn sight(inventory: &Inventory) -> String {
+    let ports = inventory.vn_ports.iter().map(|port| format!("VN_Port {}", port.state));
+    let targets = inventory.targets.iter().map(|target| {
+        let state = match (&target.gone, target.scanned) {
+            (Some(gone), _) => gone,
+            (None, true) => "ready",
+            (None, false) => "ready, its LUNs are being looked for",
+        };
+        format!("target {} with {} LUNs, {state}", target.port_name, target.luns.len())
+    });
+    let obstacle = inventory.obstacle().map(|obstacle| obstacle.to_string());
+    ports.chain(targets).chain(obstacle).collect::<Vec<_>>().join("; ")
 }
 
 impl<T> Node<T> {
@@ -324,8 +340,8 @@ impl<'a> World<'a> {
                 Mode::Vn2vn => lacks.flatten().next(),
             };
             if let Some(key) = lack {
-                let inventory = host.inventory();
-                return Some(format!("no I/O of initiator {number} with {key} goes well: {inventory:#?}"));
+                let sight = sight(host.inventory());
+                return Some(format!("no I/O of initiator {number} with {key} goes well; it has {sight}"));
             }
         }
         None

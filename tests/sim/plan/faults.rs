@@ -42,6 +42,7 @@ pub(crate) enum What {
 enum Kind {
     BadLink,
     OldFrames,
+    Forger,
     LinkFlap,
     Cut,
     Pause,
@@ -56,9 +57,10 @@ enum Kind {
     RejectedLogins,
 }
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 17] = [
     Kind::BadLink,
     Kind::OldFrames,
+    Kind::Forger,
     Kind::LinkFlap,
     Kind::Cut,
     Kind::Pause,
@@ -114,6 +116,10 @@ impl Faults<'_> {
                 let stale_ppm = self.chance.one_of(&[1000, 20_000, 200_000]);
                 let weather = Weather { stale_ppm, max_age: self.lateness(), ..Weather::default() };
                 self.weather(at, weather);
+            }
+            Kind::Forger => {
+                let forged_ppm = self.chance.one_of(&[1000, 20_000, 500_000]);
+                self.weather(at, Weather { forged_ppm, ..Weather::default() });
             }
             Kind::LinkFlap => {
                 let host = self.chance.below(self.place.hosts as u64) as usize;
