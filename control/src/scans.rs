@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// When a target is looked at again of which something could not be found out: what kept it may have passed.
 const FIRST_RESCAN: Duration = Duration::from_secs(5);
 /// Each time it takes twice as long, up to this.
-const MAX_RESCAN: Duration = Duration::from_secs(60);
+const MAX_RESCAN: Duration = Duration::from_secs(30);
 
 /// When a scan's command is given up. A target that must first wake its disks takes seconds.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);

@@ -40,6 +40,7 @@ pub(crate) struct Host {
     load: LoadPlan,
     seed: u64,
     has_canary: bool,
+    is_shutting_down: bool,
     pub(crate) disks: BTreeMap<DiskKey, Disk>,
 }
 
@@ -131,6 +132,7 @@ impl Host {
             load: plan.load,
             seed: plan.seed,
             has_canary,
+            is_shutting_down: false,
             disks: BTreeMap::new(),
         }
     }
@@ -167,6 +169,9 @@ impl Host {
         models: &mut Models,
         mut send: impl FnMut(&[u8]),
     ) -> Result<(), String> {
+        if self.is_over() {
+            return Ok(());
+        }
         for _ in 0..MAX_ROUNDS {
             let mut is_busy = self.core.step(now);
             while let Some(audited) = self.wire.pop_with(|bytes| {
@@ -194,17 +199,22 @@ impl Host {
 
     /// When it wants to be stepped though nothing came.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_over() {
+            return None;
+        }
         let disks = self.disks.values().filter_map(Disk::poll_timeout);
         disks.chain(self.core.poll_timeout()).chain(self.control.poll_timeout()).min()
     }
 
-    /// Logs out.
+    /// Logs out, and then does nothing more.
     pub(crate) fn shut_down(&mut self, now: Instant) {
+        self.is_shutting_down = true;
         self.control.shutdown(now);
+        self.control.step(now, &mut self.edge);
     }
 
-    pub(crate) fn is_offline(&self) -> bool {
-        self.control.is_offline()
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_shutting_down && self.control.is_offline()
     }
 
     /// Stops it.

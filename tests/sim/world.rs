@@ -13,9 +13,9 @@ use fc::wire::MacAddr;
 use fc::wire::ethernet::EthernetHeader;
 use san::{Mode, Order, San};
 
-/// How long it may take after the last fault until all is well: logins are tried again every 30 s at the latest, and
-/// a command is aborted after 10 s.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long it may take after the last fault until all is well: logins and looks for LUNs are tried again after 30 s at
+/// the latest, and a command is aborted after 10 s.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How long logging out may take.
 const LOGOUT_PATIENCE: Duration = Duration::from_secs(10);
 /// Rounds in which a SAN must have done everything that can be done at one moment.
@@ -152,8 +152,9 @@ impl<'a> World<'a> {
             host.wake(now);
         });
         self.insist(deadline, |world| {
-            let online = world.hosts.iter().position(|host| !host.it.is_offline())?;
-            Some(format!("initiator {online} has not logged out"))
+            let online = world.hosts.iter().position(|host| !host.it.is_over())?;
+            let sight = sight(world.hosts[online].it.inventory());
+            Some(format!("initiator {online} has not logged out; it has {sight}"))
         })?;
         let now = self.now;
         for (number, host) in self.hosts.drain(..).enumerate() {
