@@ -5,7 +5,7 @@ use super::{PortChanges, Session};
 use crate::exchange::{Answer, Failure, Request};
 use crate::time::Instant;
 use crate::wire::ct::{
-    CtReason, CtReject, GpnFtEntry, NameServerRequest, PortEntries, PortScope, port_name_reply,
+    CtExplanation, CtReason, CtReject, GpnFtEntry, NameServerRequest, PortEntries, PortScope, port_name_reply,
 };
 use crate::wire::els::{RscnFormat, RscnPage};
 use crate::wire::header::FcType;
@@ -109,7 +109,8 @@ impl Discovery {
         }
     }
 
-    /// Takes what came of the question. A port that the name server doesn't know is gone.
+    /// Takes what came of the question. A port that the name server doesn't know is gone; but one that denies access
+    /// tells nothing of any port.
     pub(super) fn settle(
         &mut self,
         own: FcId,
@@ -123,6 +124,11 @@ impl Discovery {
             (Subject::List(affected), Ok(Answer::NameServer(body))) => {
                 let listed = parse_list(own, &body)?;
                 self.replace(listed, &affected)
+            }
+            (_, Err(failure @ Failure::CtRejected(CtReject { explanation, .. })))
+                if explanation == CtExplanation::ACCESS_DENIED =>
+            {
+                return Err(failure);
             }
             (Subject::List(_), Err(Failure::CtRejected(CtReject { reason: CtReason::UNABLE, .. }))) => {
                 self.replace(BTreeMap::new(), &[])

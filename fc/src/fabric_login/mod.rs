@@ -30,6 +30,7 @@ pub(crate) use session::{believable, is_payload_len};
 use crate::exchange::{Answer, Failure, Order, Request, Service, Via};
 use crate::retry::Backoff;
 use crate::time::{Duration, Instant};
+use crate::wire::ct::{CtExplanation, CtReject};
 use crate::wire::els::{ElsReply, ElsRequest, Login, Logo, LsRjt};
 use crate::wire::fip::ElsKind;
 use crate::wire::{FcId, MacAddr, Wwn};
@@ -233,6 +234,9 @@ impl FabricLogin {
                 }
                 Err(failure) if self.backoff.failures() + 1 >= MAX_SERVICE_FAILURES => {
                     self.restart(now, failure);
+                }
+                Err(Failure::CtRejected(CtReject { explanation: CtExplanation::ACCESS_DENIED, .. })) => {
+                    self.register_again(now);
                 }
                 Err(_) => discovery.retry_at(now + self.backoff.fail()),
             },

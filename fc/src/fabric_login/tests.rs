@@ -313,6 +313,23 @@ fn a_list_is_held_against_the_one_before() {
 }
 
 #[test]
+fn a_name_server_that_denies_access_has_forgotten_us() {
+    let reject = CtReject { reason: CtReason::UNABLE, explanation: CtExplanation::ACCESS_DENIED };
+    let denied = || Err(Failure::CtRejected(reject));
+    for page in [rscn(RscnFormat::Domain, 0x01_0000), rscn(RscnFormat::Port, 0x01_0201)] {
+        let mut login = login_after(ANSWERS_UNTIL_LISTED);
+        login.handle_request(Instant::ZERO, FcId::FABRIC_CONTROLLER, &page);
+        events(&mut login);
+        orders(&mut login);
+        login.handle_outcome(Instant::ZERO, denied(), None);
+        assert!(event_names(&mut login).is_empty(), "it tells nothing of the ports");
+        assert_eq!(login.phase(), Phase::Registering);
+        login.handle_timeout(login.poll_timeout().unwrap());
+        assert_eq!(login.phase(), Phase::Registering);
+    }
+}
+
+#[test]
 fn a_single_change_is_asked_for_by_name() {
     let mut login = login_after(ANSWERS_UNTIL_LISTED);
     let ask = |login: &mut FabricLogin, id, answer| {

@@ -91,7 +91,7 @@ impl Fabric {
             return Err(reject(CtReason::UNSUPPORTED, CtExplanation::NONE));
         }
         if !self.logins.get(frame.from.login).is_some_and(|login| login.knows_name_server) {
-            return Err(reject(CtReason::UNABLE, ACCESS_DENIED));
+            return Err(reject(CtReason::UNABLE, CtExplanation::ACCESS_DENIED));
         }
         let Ok(request) = NameServerRequest::parse(frame.payload) else {
             let is_known = KNOWN_COMMANDS.contains(&preamble.command);
@@ -201,9 +201,6 @@ impl Fabric {
     }
 }
 
-/// ACCESS DENIED: no login to the name server.
-const ACCESS_DENIED: CtExplanation = CtExplanation(0x10);
-
 /// What there are formats for.
 const KNOWN_COMMANDS: [CtCommand; 11] = [
     CtCommand::GPN_ID,
@@ -225,7 +222,7 @@ const fn reject(reason: CtReason, explanation: CtExplanation) -> CtReject {
 
 /// A port registers for itself only.
 fn own(frame: &Incoming<'_>, id: FcId) -> Result<(), CtReject> {
-    if frame.from.fc_id == id { Ok(()) } else { Err(reject(CtReason::UNABLE, ACCESS_DENIED)) }
+    if frame.from.fc_id == id { Ok(()) } else { Err(reject(CtReason::UNABLE, CtExplanation::ACCESS_DENIED)) }
 }
 
 fn speaks(types: &[u8; 32], fc_type: FcType) -> bool {

@@ -47,7 +47,7 @@ fn the_name_server_knows_who_is_there() {
     let (a, b) = (net.log_in_fabric(1), net.log_in_fabric(2));
     let gpn_ft = NameServerRequest::GpnFt(PortScope::fabric(FcType::FCP)).to_payload();
     let denied = net.ct(&a, &gpn_ft).unwrap_err();
-    assert_eq!((denied.reason, denied.explanation), (CtReason::UNABLE, CtExplanation(0x10)));
+    assert_eq!((denied.reason, denied.explanation), (CtReason::UNABLE, CtExplanation::ACCESS_DENIED));
     net.register(&a);
     let list = |net: &mut Net| {
         let body = net.ct(&a, &gpn_ft).unwrap();
@@ -115,7 +115,7 @@ fn the_name_server_says_why_not() {
         (
             NameServerRequest::RnnId(b.id, Wwn::from_u64(3)).to_payload(),
             CtReason::UNABLE,
-            CtExplanation(0x10),
+            CtExplanation::ACCESS_DENIED,
         ),
     ];
     for (iu, reason, explanation) in table {

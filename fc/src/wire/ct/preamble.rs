@@ -188,4 +188,6 @@ impl CtExplanation {
     pub const NODE_NAME_NOT_REGISTERED: Self = Self(0x03);
     /// No port has registered the FC-4 type.
     pub const TYPE_NOT_REGISTERED: Self = Self(0x07);
+    /// The one who asks has no access: it isn't logged in, or not registered.
+    pub const ACCESS_DENIED: Self = Self(0x10);
 }
