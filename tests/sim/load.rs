@@ -122,9 +122,9 @@ impl Load {
         self.hurry();
     }
 
-    /// Whether blocks are left to be read once more.
-    pub(crate) const fn is_looking(&self) -> bool {
-        matches!(self.stage, Stage::Looking { .. })
+    /// Whether every block has been read once more.
+    pub(crate) fn has_looked(&self) -> bool {
+        self.stage == Stage::Over
     }
 
     /// When [`Self::poll_request`] may have a request.

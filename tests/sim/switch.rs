@@ -7,6 +7,7 @@ use fc::time::{Duration, Instant};
 use fc::wire::MacAddr;
 use fc::wire::ethernet::{EtherType, EthernetHeader};
 use fc::wire::fcoe::{FcoeFrame, PROLOGUE_LEN};
+use fc::wire::fip::{FipFrame, Operation};
 use fc::wire::header::RCtl;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -216,15 +217,15 @@ impl Switch {
 impl Link {
     /// Remembers some frames, and gives an old one now and then.
     ///
-    /// Never a command: a target can't tell an old one from a new one, and is told by nobody that it is over. What
-    /// else is old, either end must know.
+    /// Never what begins something that lasts, a command or a login to the fabric: who receives it can't tell an old
+    /// one from a new one, and who sent it never hears of it. What else is old, either end must know.
     fn stale(&mut self, now: Instant, bytes: &[u8]) -> Option<Vec<u8>> {
         let Weather { stale_ppm, max_age, .. } = self.weather;
         if stale_ppm == 0 {
             return None;
         }
         let number = self.dice.roll().detail() as usize;
-        if !is_command(bytes) {
+        if !is_beginning(bytes) {
             if self.remembered.len() < MAX_REMEMBERED {
                 self.remembered.push((now, bytes.to_vec()));
             } else {
@@ -264,10 +265,16 @@ fn damaged(bytes: &[u8], bit: u64) -> Option<Vec<u8>> {
     Some(damaged)
 }
 
-fn is_command(bytes: &[u8]) -> bool {
+/// Whether it is an FCP_CMND, or a link service by FIP such as FLOGI.
+fn is_beginning(bytes: &[u8]) -> bool {
     let Ok((ethernet, payload)) = EthernetHeader::parse(bytes) else { return false };
-    ethernet.ethertype == EtherType::FCOE
-        && FcoeFrame::parse(payload).is_ok_and(|frame| frame.header().r_ctl == RCtl::COMMAND)
+    match ethernet.ethertype {
+        EtherType::FIP => {
+            FipFrame::parse(payload).is_ok_and(|frame| frame.operation == Operation::LINK_SERVICE_REQUEST)
+        }
+        EtherType::FCOE => FcoeFrame::parse(payload).is_ok_and(|frame| frame.header().r_ctl == RCtl::COMMAND),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 
 use datapath::port::pcapng::{Direction, Writer};
 use fc::time::Instant;
+use fc::wire::ethernet::{EtherType, EthernetHeader};
+use fc::wire::fcoe::FcoeFrame;
+use fc::wire::header::FcType;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::Path;
 
-/// Frames that are kept: the last seconds, as a rule.
+/// Frames that are kept of FCP, and as many of all else, which reach back much longer.
 const MAX_KEPT: usize = 20_000;
 
 /// The hash of every frame, with its sender and its time. Equal runs have equal hashes.
@@ -16,11 +19,20 @@ pub(crate) struct Trace {
     hash: u64,
     frames: u64,
     last: Instant,
-    kept: Option<VecDeque<Kept>>,
+    kept: Option<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// What the next one is.
+    number: u64,
+    fcp: VecDeque<Frame>,
+    others: VecDeque<Frame>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Frame {
+    number: u64,
     at: Instant,
     bytes: Vec<u8>,
     note: String,
@@ -36,7 +48,7 @@ impl Trace {
 
     /// A trace that keeps the last frames.
     pub(crate) fn keeping() -> Self {
-        Self { kept: Some(VecDeque::new()), ..Self::new() }
+        Self { kept: Some(Kept::default()), ..Self::new() }
     }
 
     /// FNV-1a, by words of eight bytes.
@@ -74,10 +86,12 @@ impl Trace {
     /// Keeps a frame, if any are kept, with a note on it.
     pub(crate) fn keep(&mut self, at: Instant, bytes: &[u8], note: impl FnOnce() -> String) {
         let Some(kept) = &mut self.kept else { return };
-        if kept.len() == MAX_KEPT {
-            kept.pop_front();
+        let frames = if is_fcp(bytes) { &mut kept.fcp } else { &mut kept.others };
+        if frames.len() == MAX_KEPT {
+            frames.pop_front();
         }
-        kept.push_back(Kept { at, bytes: bytes.to_vec(), note: note() });
+        frames.push_back(Frame { number: kept.number, at, bytes: bytes.to_vec(), note: note() });
+        kept.number += 1;
     }
 
     /// Writes what was kept to a new pcapng file, and gives the number of its frames.
@@ -87,13 +101,21 @@ impl Trace {
     pub(crate) fn write(&self, path: &Path) -> io::Result<usize> {
         let file = BufWriter::new(File::create(path)?);
         let mut writer = Writer::new(file, "switch", "the switch of a simulation, its clock from 0 on")?;
-        let kept = self.kept.iter().flatten();
-        for Kept { at, bytes, note } in kept.clone() {
+        let mut frames: Vec<_> =
+            self.kept.iter().flat_map(|kept| kept.fcp.iter().chain(&kept.others)).collect();
+        frames.sort_by_key(|frame| frame.number);
+        for Frame { at, bytes, note, .. } in &frames {
             writer.frame(at.as_nanos(), Direction::Received, bytes, bytes.len(), note)?;
         }
         writer.flush()?;
-        Ok(kept.count())
+        Ok(frames.len())
     }
+}
+
+fn is_fcp(bytes: &[u8]) -> bool {
+    let Ok((ethernet, payload)) = EthernetHeader::parse(bytes) else { return false };
+    ethernet.ethertype == EtherType::FCOE
+        && FcoeFrame::parse(payload).is_ok_and(|frame| frame.header().fc_type == FcType::FCP)
 }
 
 #[cfg(test)]

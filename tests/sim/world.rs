@@ -136,13 +136,8 @@ impl<'a> World<'a> {
         let well_after = self.now.since(healed);
         self.each_load(Load::end);
         self.insist(deadline, |world| world.find_load(|load| !load.has_ended(), "has requests out"))?;
-        // In a fabric, an initiator has the disks of one of the SANs.
-        self.each_load(|load| {
-            if load.is_good_since(healed) {
-                load.look()
-            }
-        });
-        self.insist(deadline, |world| world.find_load(Load::is_looking, "has not read all blocks"))?;
+        self.each_load(Load::look);
+        self.insist(deadline, |world| world.lack(Load::has_looked, "not all blocks have been read"))?;
         self.check_disks()?;
         let (requests, failures) = self.counts();
         let deadline = self.now + LOGOUT_PATIENCE;
@@ -321,31 +316,31 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// What is not yet as it was before all faults: each initiator has the disks of a SAN in a fabric, and all disks
-    /// without one; nothing that was asked for during the faults is out, and each of these disks does I/O.
+    /// What is not yet as it was before all faults: nothing that was asked for during the faults is out, and disks do
+    /// I/O again.
     fn not_well_since(&self, healed: Instant) -> Option<String> {
-        for (number, Node { it: host, .. }) in self.hosts.iter().enumerate() {
-            if let Some((key, _)) = host.disks.iter().find(|(_, disk)| disk.load.has_older(healed)) {
-                return Some(format!("initiator {number} waits for requests to {key} from before"));
-            }
-            let lack = |wanted: usize| {
-                self.plan.disks().filter(|(_, [san, ..], _)| *san == wanted).find_map(|(key, ..)| {
-                    let is_good = host.disks.get(&key).is_some_and(|disk| disk.load.is_good_since(healed));
-                    (!is_good).then_some(key)
-                })
+        self.find_load(|load| load.has_older(healed), "waits for requests from before")
+            .or_else(|| self.lack(|load| load.is_good_since(healed), "no I/O goes well"))
+    }
+
+    /// A disk that an initiator should have, and that is not as it should be. In a fabric these are the disks of one of
+    /// the SANs, and all disks without one.
+    fn lack(&self, is_good: impl Fn(&Load) -> bool, what: &str) -> Option<String> {
+        self.hosts.iter().enumerate().find_map(|(number, Node { it: host, .. })| {
+            let lack_of = |wanted: usize| {
+                self.plan
+                    .disks()
+                    .filter(|(_, [san, ..], _)| *san == wanted)
+                    .find(|(key, ..)| !host.disks.get(key).is_some_and(|disk| is_good(&disk.load)))
             };
-            let mut lacks = (0..self.sans.len()).map(lack);
-            let lack = match self.plan.mode {
-                Mode::Fabric if lacks.any(|lack| lack.is_none()) => continue,
-                Mode::Fabric => (0..self.sans.len()).find_map(lack),
+            let mut lacks = (0..self.sans.len()).map(lack_of);
+            let (key, ..) = match self.plan.mode {
+                Mode::Fabric if lacks.any(|lack| lack.is_none()) => None,
+                Mode::Fabric => lack_of(0),
                 Mode::Vn2vn => lacks.flatten().next(),
-            };
-            if let Some(key) = lack {
-                let sight = sight(host.inventory());
-                return Some(format!("no I/O of initiator {number} with {key} goes well; it has {sight}"));
-            }
-        }
-        None
+            }?;
+            Some(format!("{what} of initiator {number} with {key}; it has {}", sight(host.inventory())))
+        })
     }
 
     fn each_load(&mut self, mut act: impl FnMut(&mut Load)) {
