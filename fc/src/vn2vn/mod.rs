@@ -82,6 +82,8 @@ pub struct Enode {
     config: Config,
     state: State,
     neighbours: Neighbours,
+    /// Nobody has told us that frames without a tag are right.
+    is_vlan_guessed: bool,
     /// The N_Port_ID that stood last: it is tried first after a link failure.
     last_id: Option<FcId>,
     /// Conflicts since the link came up, or a claim stood for a beacon period.
@@ -155,6 +157,7 @@ impl Enode {
             config,
             state: State::LinkDown,
             neighbours: Neighbours::default(),
+            is_vlan_guessed: false,
             last_id: None,
             conflicts: 0,
             jitter: Jitter::new(config.seed),
@@ -168,6 +171,7 @@ impl Enode {
     pub fn link_up(&mut self, now: Instant) {
         self.link_down();
         self.conflicts = 0;
+        self.is_vlan_guessed = false;
         match self.config.vlan {
             VlanChoice::Discover => {
                 self.state = State::VlanDiscovery(VlanDiscovery::of_neighbours(now));
@@ -199,6 +203,7 @@ impl Enode {
                 VlanStep::Request => self.request_vlan(),
                 VlanStep::Answered(vlans) => self.search_on(now, vlans[0]),
                 VlanStep::Unanswered => {
+                    self.is_vlan_guessed = true;
                     self.events.push_back(Event::VlanDiscoveryUnanswered);
                     self.search_on(now, 0);
                 }
@@ -350,11 +355,16 @@ impl Enode {
         }
         self.last_id = Some(claim.port.fc_id);
         self.send_beacon();
-        // Whoever isn't on this VLAN may have got onto another one later than we.
-        if self.config.vlan == VlanChoice::Discover && self.neighbours.is_empty() {
+        if self.may_change_vlan() {
             self.request_vlan();
         }
         self.tell_ups();
+    }
+
+    /// Whether it is worth asking for VLANs again: whoever isn't on ours may have got onto another one later than we.
+    /// Neighbours prove nothing where the VLAN is a guess, as they may have guessed, too.
+    fn may_change_vlan(&self) -> bool {
+        self.config.vlan == VlanChoice::Discover && (self.neighbours.is_empty() || self.is_vlan_guessed)
     }
 
     /// Another port has our N_Port_ID: looks for another one.

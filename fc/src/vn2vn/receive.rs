@@ -3,7 +3,6 @@
 use super::config::{Counters, Event, ReleaseReason};
 use super::neighbours::{Full, Neighbour, Sign};
 use super::{Enode, Phase, State};
-use crate::fip::VlanChoice;
 use crate::frame::FcFrame;
 use crate::time::Instant;
 use crate::wire::ethernet::{EthernetHeader, VlanTag};
@@ -104,7 +103,10 @@ impl Enode {
         if ethernet.source != frame.mac()? {
             return Err(Dropped::BadSource);
         }
-        self.notify_vlan(ethernet.source);
+        // A guess, told to others, would look like knowledge.
+        if !self.is_vlan_guessed {
+            self.notify_vlan(ethernet.source);
+        }
         Ok(())
     }
 
@@ -118,14 +120,18 @@ impl Enode {
         if ethernet.source != frame.mac()? {
             return Err(Dropped::BadSource);
         }
-        let is_alone = self.neighbours.is_empty();
+        let may_change = self.may_change_vlan();
         let id = self.vlan().map_or(0, VlanTag::id);
         match &mut self.state {
             State::VlanDiscovery(discovery) => discovery.notified(now, frame.vlans()),
-            State::Claimed(_) if self.config.vlan == VlanChoice::Discover && is_alone => {
-                if let Some(other) = frame.vlans().find(|&other| other != id && other != VlanTag::RESERVED_ID)
-                {
+            State::Claimed(_) if may_change => {
+                if frame.vlans().any(|told| told == id) {
+                    self.is_vlan_guessed = false;
+                    return Ok(());
+                }
+                if let Some(other) = frame.vlans().find(|&other| other != VlanTag::RESERVED_ID) {
                     self.release(ReleaseReason::OtherVlan);
+                    self.is_vlan_guessed = false;
                     self.search_on(now, other);
                 }
             }

@@ -71,6 +71,44 @@ fn whoever_is_alone_goes_on_asking_and_follows_the_answer() {
     assert!(!sent.iter().any(|sent| sent.fip.operation == Operation::VLAN_REQUEST));
 }
 
+/// Initiators that were up before their SAN: each other is all that they see, and none knows.
+#[test]
+fn guesses_don_t_confirm_each_other() {
+    let request = |port: &TestPort| {
+        let descriptors = vec![Descriptor::Mac(port.mac)];
+        FipFrame::new(Operation::VLAN_REQUEST, Flags::NONE, descriptors).to_ethernet(
+            MacAddr::ALL_VN2VN_ENODE,
+            port.mac,
+            None,
+        )
+    };
+    let answers = |bench: &mut Bench, port: &TestPort| {
+        bench.receive(&request(port));
+        let sent = bench.sent();
+        sent.iter().filter(|sent| sent.fip.operation == Operation::VN2VN_VLAN_NOTIFICATION).count()
+    };
+    let guessing = || {
+        let mut bench = Bench::up(config(VlanChoice::Discover));
+        bench.wait(SECOND * 2);
+        bench.receive(&TestPort::new(1).says(Operation::CLAIM_NOTIFICATION));
+        bench.events();
+        bench.sent();
+        let sent = bench.wait(SECOND * 9);
+        assert!(sent.iter().any(|sent| sent.fip.operation == Operation::VLAN_REQUEST), "it goes on asking");
+        bench
+    };
+    let mut moved = guessing();
+    assert_eq!(answers(&mut moved, &TestPort::new(2)), 0);
+    moved.receive(&notification(&TestPort::new(3), &[100]));
+    assert_eq!(chosen(&moved.events()), [Some(100)]);
+
+    let mut confirmed = guessing();
+    confirmed.receive(&notification(&TestPort::new(3), &[0]));
+    assert_eq!(answers(&mut confirmed, &TestPort::new(2)), 1);
+    confirmed.receive(&notification(&TestPort::new(3), &[100]));
+    assert_eq!(chosen(&confirmed.events()), []);
+}
+
 #[test]
 fn a_configured_vlan_stays() {
     for vlan in [VlanChoice::Untagged, VlanChoice::Fixed(7)] {
