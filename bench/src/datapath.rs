@@ -88,7 +88,7 @@ impl Bench {
     fn new() -> Self {
         let (port, wire) = memory::wire(MemoryConfig::default());
         let waker = || Arc::new(Waker::new().expect("a descriptor"));
-        let mut core = Core::new(port, &CoreConfig { number: 0 }, waker(), waker());
+        let mut core = Core::new(port, &CoreConfig { number: 0, cores: 1 }, waker(), waker());
         let consumer = core.attach_consumer(BATCH, waker());
         let nexus = Nexus {
             s_id: OURS,

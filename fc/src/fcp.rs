@@ -1,6 +1,7 @@
 //! An FCP exchange as its initiator sees it (FCP-4, 4 and 9): which data has come, and what a response means.
 
 use crate::messages::{Ended, TransportError};
+use crate::wire::els::{ElsReply, ExchangeStatus, Explanation, Reason};
 use crate::wire::fcp::{FcpRsp, RspCode};
 use crate::wire::scsi::{Sense, Status};
 
@@ -8,12 +9,12 @@ use crate::wire::scsi::{Sense, Status};
 /// none; one that sends frames by several paths a few.
 const MAX_RANGES_AHEAD: usize = 7;
 
-/// Which bytes of a read have arrived, in whatever order and however often.
+/// Which bytes of a command's data have moved, in whatever order and however often.
 ///
 /// Counting bytes would not do: a frame that came twice would stand for one that is missing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
-pub struct Received {
+pub struct Moved {
     /// Everything before this offset is here.
     contiguous: u32,
     /// How many of `ahead` count.
@@ -32,10 +33,15 @@ struct Range {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooManyGaps;
 
-impl Received {
+impl Moved {
     /// Bytes from the start on that are all here.
     pub const fn contiguous(&self) -> u32 {
         self.contiguous
+    }
+
+    /// Whether nothing has moved.
+    pub const fn is_empty(&self) -> bool {
+        self.contiguous == 0 && self.ahead_count == 0
     }
 
     /// Notes that bytes `start..end` are here.
@@ -93,7 +99,7 @@ impl Received {
 pub enum Conclusion {
     /// The command has ended as the target says.
     Ended(Ended),
-    /// The target says that it has sent more than has come: the rest may still be on its way.
+    /// The target says that more has moved than has: of a read, the rest may still be on its way.
     DataMissing {
         /// The end of the command once all data is here.
         then: Ended,
@@ -102,9 +108,8 @@ pub enum Conclusion {
     Failed(TransportError),
 }
 
-/// Judges an FCP_RSP (FCP-4, 9.5) to a command that may move `data_len` bytes. `received` is what has come of a
-/// read without a gap, `None` for a command that reads nothing.
-pub fn conclude(response: &FcpRsp<'_>, data_len: u32, received: Option<u32>) -> Conclusion {
+/// Judges an FCP_RSP (FCP-4, 9.5) to a command that may move `data_len` bytes, of which `moved` have without a gap.
+pub fn conclude(response: &FcpRsp<'_>, data_len: u32, moved: u32) -> Conclusion {
     if let Some(code) = response.code().filter(|&code| code != RspCode::COMPLETE) {
         return Conclusion::Failed(TransportError::Response(code));
     }
@@ -116,67 +121,104 @@ pub fn conclude(response: &FcpRsp<'_>, data_len: u32, received: Option<u32>) -> 
         sense: Sense::parse(response.sense).ok(),
         retry_delay: response.retry_delay,
     };
-    match received {
-        Some(received) if status == Status::GOOD && received < claimed => {
-            Conclusion::DataMissing { then: ended(claimed) }
+    if status == Status::GOOD && moved < claimed {
+        Conclusion::DataMissing { then: ended(claimed) }
+    } else {
+        Conclusion::Ended(ended(claimed.min(moved)))
+    }
+}
+
+/// What a target says of an exchange when it is asked by REC (FC-LS-3, 4.2.27; FCP-4, 12).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It works on the command.
+    Working {
+        /// Bytes of data that it has seen so far. Some targets don't count, and say 0.
+        moved: u32,
+    },
+    /// It waits for us: for write data.
+    Waiting,
+    /// It has sent its response, or knows nothing of the exchange. Either the command or the response was lost.
+    Over,
+    /// It doesn't answer such questions.
+    Unsupported,
+}
+
+impl Standing {
+    /// Reads the reply to an REC about the exchange `ox_id`. `None` if it tells nothing.
+    pub fn of(reply: &ElsReply, ox_id: u16) -> Option<Self> {
+        match reply {
+            ElsReply::Rec(status) if status.ox_id.get() == ox_id => {
+                let has = |bit| status.e_stat.get() & bit != 0;
+                Some(if has(ExchangeStatus::COMPLETE) {
+                    Self::Over
+                } else if has(ExchangeStatus::HAS_INITIATIVE) {
+                    Self::Working { moved: status.fc4_value.get() }
+                } else {
+                    Self::Waiting
+                })
+            }
+            ElsReply::Reject(reject) if reject.reason == Reason::UNSUPPORTED => Some(Self::Unsupported),
+            ElsReply::Reject(reject) if reject.explanation == Explanation::INVALID_XIDS => Some(Self::Over),
+            _ => None,
         }
-        Some(received) => Conclusion::Ended(ended(claimed.min(received))),
-        None => Conclusion::Ended(ended(claimed)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::FcId;
+    use crate::wire::els::LsRjt;
     use crate::wire::fcp::rsp_flags;
     use proptest::prelude::*;
 
     #[test]
     fn frames_in_order_leave_no_gap() {
-        let mut received = Received::default();
+        let mut moved = Moved::default();
         for i in 0..1000 {
-            received.add(i * 2112, (i + 1) * 2112).unwrap();
+            moved.add(i * 2112, (i + 1) * 2112).unwrap();
         }
-        assert_eq!(received.contiguous(), 1000 * 2112);
+        assert_eq!(moved.contiguous(), 1000 * 2112);
     }
 
     #[test]
     fn a_frame_that_came_twice_does_not_stand_for_one_that_is_missing() {
-        let mut received = Received::default();
-        received.add(0, 100).unwrap();
-        received.add(200, 300).unwrap();
-        received.add(200, 300).unwrap();
-        assert_eq!(received.contiguous(), 100);
-        received.add(100, 200).unwrap();
-        assert_eq!(received.contiguous(), 300);
+        let mut moved = Moved::default();
+        moved.add(0, 100).unwrap();
+        moved.add(200, 300).unwrap();
+        moved.add(200, 300).unwrap();
+        assert_eq!(moved.contiguous(), 100);
+        moved.add(100, 200).unwrap();
+        assert_eq!(moved.contiguous(), 300);
     }
 
     proptest! {
         /// Against a model that keeps a flag for each unit.
         #[test]
         fn any_order_is_what_a_bitmap_says(ranges in proptest::collection::vec((0u32..40, 0u32..6), 0..60)) {
-            let mut received = Received::default();
+            let mut moved = Moved::default();
             let mut model = [false; 64];
             for (start, len) in ranges {
-                if received.add(start, start + len).is_ok() {
+                if moved.add(start, start + len).is_ok() {
                     model[start as usize..(start + len) as usize].fill(true);
                 }
                 let contiguous = model.iter().take_while(|&&here| here).count();
-                prop_assert_eq!(received.contiguous() as usize, contiguous);
+                prop_assert_eq!(moved.contiguous() as usize, contiguous);
             }
         }
     }
 
     #[test]
     fn gaps_are_bounded() {
-        let mut received = Received::default();
+        let mut moved = Moved::default();
         for i in 1..=7 {
-            received.add(i * 10, i * 10 + 5).unwrap();
+            moved.add(i * 10, i * 10 + 5).unwrap();
         }
-        assert_eq!(received.add(100, 105), Err(TooManyGaps));
-        received.add(75, 80).unwrap();
-        received.add(0, 100).unwrap();
-        assert_eq!(received.contiguous(), 100);
+        assert_eq!(moved.add(100, 105), Err(TooManyGaps));
+        moved.add(75, 80).unwrap();
+        moved.add(0, 100).unwrap();
+        assert_eq!(moved.contiguous(), 100);
     }
 
     #[test]
@@ -189,19 +231,50 @@ mod tests {
         let failed = FcpRsp { flags: rsp_flags::INFO_VALID, info: &[0, 0, 0, 9], ..good };
         let done = FcpRsp { info: &[0; 4], ..failed };
         let cases = [
-            (&good, Some(4096), Conclusion::Ended(ended(4096))),
-            (&good, Some(4000), Conclusion::DataMissing { then: ended(4096) }),
-            (&under, Some(4000), Conclusion::Ended(ended(4000))),
-            (&under, Some(3999), Conclusion::DataMissing { then: ended(4000) }),
-            (&under, Some(4096), Conclusion::Ended(ended(4000))),
-            (&over, Some(4096), Conclusion::Ended(ended(4096))),
-            (&good, None, Conclusion::Ended(ended(4096))),
-            (&busy, Some(10), Conclusion::Ended(Ended { status: Status::BUSY, ..ended(10) })),
-            (&failed, None, Conclusion::Failed(TransportError::Response(RspCode::INCORRECT_LUN))),
-            (&done, None, Conclusion::Ended(ended(4096))),
+            (&good, 4096, Conclusion::Ended(ended(4096))),
+            (&good, 4000, Conclusion::DataMissing { then: ended(4096) }),
+            (&under, 4000, Conclusion::Ended(ended(4000))),
+            (&under, 3999, Conclusion::DataMissing { then: ended(4000) }),
+            (&under, 4096, Conclusion::Ended(ended(4000))),
+            (&over, 4096, Conclusion::Ended(ended(4096))),
+            (&good, 0, Conclusion::DataMissing { then: ended(4096) }),
+            (&busy, 10, Conclusion::Ended(Ended { status: Status::BUSY, ..ended(10) })),
+            (&failed, 0, Conclusion::Failed(TransportError::Response(RspCode::INCORRECT_LUN))),
+            (&done, 4096, Conclusion::Ended(ended(4096))),
         ];
-        for (response, received, expected) in cases {
-            assert_eq!(conclude(response, 4096, received), expected, "{response:?} {received:?}");
+        for (response, moved, expected) in cases {
+            assert_eq!(conclude(response, 4096, moved), expected, "{response:?} {moved:?}");
         }
+    }
+
+    #[test]
+    fn a_targets_account_is_read() {
+        let status = |e_stat| {
+            ElsReply::Rec(ExchangeStatus {
+                ox_id: 7.into(),
+                rx_id: 8.into(),
+                reserved: 0,
+                originator: FcId::from_u32(1),
+                reserved_2: 0,
+                responder: FcId::from_u32(2),
+                fc4_value: 5.into(),
+                e_stat: u32::into(ExchangeStatus::IS_RESPONDER | e_stat),
+            })
+        };
+        let reject = |reason, explanation| ElsReply::Reject(LsRjt::new(reason, explanation));
+        let cases = [
+            (status(0), Some(Standing::Waiting)),
+            (status(ExchangeStatus::HAS_INITIATIVE), Some(Standing::Working { moved: 5 })),
+            (status(ExchangeStatus::COMPLETE | ExchangeStatus::HAS_INITIATIVE), Some(Standing::Over)),
+            (LsRjt::NO_SUCH_EXCHANGE.into(), Some(Standing::Over)),
+            (reject(Reason::UNABLE, Explanation::INVALID_XIDS), Some(Standing::Over)),
+            (LsRjt::UNSUPPORTED.into(), Some(Standing::Unsupported)),
+            (LsRjt::LOGIN_REQUIRED.into(), None),
+            (ElsReply::Accept, None),
+        ];
+        for (reply, expected) in cases {
+            assert_eq!(Standing::of(&reply, 7), expected, "{reply:?}");
+        }
+        assert_eq!(Standing::of(&status(0), 9), None, "another exchange's");
     }
 }

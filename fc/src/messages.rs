@@ -58,46 +58,21 @@ pub enum ToCore {
 #[derive(Debug)]
 pub struct FromCore(pub Box<[u8]>);
 
-/// How the 16 bits of an OX_ID are used, so that a response finds its exchange by an array index and an XDP
-/// program can find the core from the frame.
-///
-/// ```text
-///  15      13 12                  3 2    0
-/// +----------+---------------------+------+
-/// |generation|        index        | core |
-/// +----------+---------------------+------+
-/// ```
-///
-/// The generation changes whenever an index is used again, so that a late frame of the exchange before is told
-/// apart. Core number [`ox_id::CONTROL`] stands for control's own ELS and CT exchanges.
+/// Whose exchange an OX_ID names: its low three bits tell a core, or control, so that an XDP program can find the core
+/// from the frame.
 pub mod ox_id {
     /// Bits of the core's number.
     pub const CORE_BITS: u32 = 3;
-    /// Bits of the exchange's index within its core.
-    pub const INDEX_BITS: u32 = 10;
-    /// Exchanges that a core can have open.
-    pub const EXCHANGES_PER_CORE: usize = 1 << INDEX_BITS;
     /// The core number that control's exchanges carry.
-    pub const CONTROL: u16 = (1 << CORE_BITS) - 1;
-    /// The most cores.
-    pub const MAX_CORES: usize = CONTROL as usize;
+    pub const CONTROL: u16 = CORE_MASK;
+    /// Core numbers; an interface with fewer cores deals them out in turn.
+    pub const MAX_CORES: u16 = CONTROL;
     /// The bits of an OX_ID that hold the core's number.
     pub const CORE_MASK: u16 = (1 << CORE_BITS) - 1;
 
-    /// The core whose exchange this is, or [`CONTROL`].
+    /// The core number whose exchange this is, or [`CONTROL`].
     pub const fn core(ox_id: u16) -> u16 {
         ox_id & CORE_MASK
-    }
-
-    /// The exchange's index within its core.
-    pub const fn index(ox_id: u16) -> usize {
-        (ox_id >> CORE_BITS) as usize % EXCHANGES_PER_CORE
-    }
-
-    /// The OX_ID of the exchange `index` of `core` in its `generation`, of which the low bits count.
-    pub const fn new(core: u16, index: usize, generation: u16) -> u16 {
-        assert!((core as usize) < MAX_CORES && index < EXCHANGES_PER_CORE);
-        generation << (CORE_BITS + INDEX_BITS) | (index as u16) << CORE_BITS | core
     }
 }
 
@@ -229,14 +204,18 @@ pub enum TransportError {
     /// The target ended the exchange with an error of FCP itself.
     #[error("the target ended the exchange with FCP response code {}", .0.0)]
     Response(RspCode),
-    /// The target said that it is done, but data is missing.
-    #[error("the target reported success, but only {received} of {expected} bytes arrived")]
+    /// The target said that it is done, but data is missing: of a read on its way here, of a write because it was
+    /// never asked for.
+    #[error("the target reported success, but only {moved} of {expected} bytes were moved")]
     DataMissing {
         /// Bytes expected by FCP_DL and the residual.
         expected: u32,
-        /// Bytes that arrived.
-        received: u32,
+        /// Bytes that moved.
+        moved: u32,
     },
+    /// A frame of the exchange was lost, as the target's account of it shows.
+    #[error("a frame of the exchange was lost")]
+    Lost,
     /// The target's answer can't be understood.
     #[error("the target's FCP response is malformed")]
     Malformed,

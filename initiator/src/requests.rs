@@ -17,6 +17,17 @@ pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// was aborted may be again.
 const MAX_RETRIES: u8 = 5;
 
+/// How long a command is repeated whose frames get lost. The longer a command, the more often one of its frames is.
+const PERSISTENCE: Duration = Duration::from_secs(30);
+
+/// How often it is repeated at once. If there is a reason why it gets lost, such as a ring that is too short for all of
+/// its data, repeating it without a pause makes that worse.
+const QUICK_REPEATS: u32 = 3;
+
+/// The first pause, which doubles, and the longest.
+const PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long to wait before a target that was busy is asked again.
 const BUSY_DELAY: Duration = Duration::from_millis(2);
 
@@ -84,6 +95,8 @@ struct InFlight {
     kind: Kind,
     started: Instant,
     retries: u8,
+    /// How often frames of it got lost.
+    losses: u32,
 }
 
 struct Waiting {
@@ -146,7 +159,8 @@ impl Requests {
             return Err(Refused { reason: DiskError::QueueFull, request });
         };
         let (kind, cdb, transfer) = self.translate(request);
-        self.in_flight[slot] = Some(InFlight { user_tag: tag, cdb, kind, started: now, retries: 0 });
+        self.in_flight[slot] =
+            Some(InFlight { user_tag: tag, cdb, kind, started: now, retries: 0, losses: 0 });
         self.issue(slot, transfer);
         Ok(())
     }
@@ -179,20 +193,33 @@ impl Requests {
             Err(error @ (TransportError::Stopped | TransportError::NexusGone)) => {
                 Verdict::Done(Err(error.into()))
             }
+            Err(error @ (TransportError::Lost | TransportError::DataMissing { .. })) => {
+                Verdict::Repeat { otherwise: error.into() }
+            }
             Err(error) => Verdict::Retry { after: Duration::ZERO, otherwise: error.into() },
         };
-        let result = match verdict {
-            Verdict::Done(result) => result,
-            Verdict::Retry { otherwise, .. } if in_flight.retries == MAX_RETRIES => Err(otherwise),
-            Verdict::Retry { after, .. } => {
+        let repeat_after = match verdict {
+            Verdict::Repeat { .. } if now.since(in_flight.started) < PERSISTENCE => {
+                in_flight.losses += 1;
+                Ok(pause(in_flight.losses))
+            }
+            Verdict::Retry { after, .. } if in_flight.retries < MAX_RETRIES => {
                 in_flight.retries += 1;
-                if after.is_zero() {
-                    self.issue(slot, completion.transfer);
-                } else {
-                    self.waiting.push(Waiting { at: now + after, slot, transfer: completion.transfer });
-                }
+                Ok(after)
+            }
+            Verdict::Repeat { otherwise } | Verdict::Retry { otherwise, .. } => Err(Err(otherwise)),
+            Verdict::Done(result) => Err(result),
+        };
+        let result = match repeat_after {
+            Ok(Duration::ZERO) => {
+                self.issue(slot, completion.transfer);
                 return None;
             }
+            Ok(after) => {
+                self.waiting.push(Waiting { at: now + after, slot, transfer: completion.transfer });
+                return None;
+            }
+            Err(result) => result,
         };
         let in_flight = self.in_flight[slot].take().expect("looked at above");
         self.free.push(slot);
@@ -268,9 +295,24 @@ impl Requests {
     }
 }
 
+/// How long to wait before a command is repeated that got lost so often.
+fn pause(losses: u32) -> Duration {
+    match losses.checked_sub(QUICK_REPEATS + 1) {
+        None => Duration::ZERO,
+        Some(doublings) => PAUSE.saturating_mul(1 << doublings.min(20)).min(LONGEST_PAUSE),
+    }
+}
+
 enum Verdict {
     Done(Result<(), DiskError>),
-    Retry { after: Duration, otherwise: DiskError },
+    /// The link lost a frame.
+    Repeat {
+        otherwise: DiskError,
+    },
+    Retry {
+        after: Duration,
+        otherwise: DiskError,
+    },
 }
 
 /// What a SCSI status means for a request that moves `wanted` bytes (SAM-5, 5.3).

@@ -43,8 +43,12 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         }
     };
 
-    let mut core =
-        Core::new(port, &CoreConfig { number: 0 }, Arc::clone(&core_waker), Arc::clone(&control_waker));
+    let mut core = Core::new(
+        port,
+        &CoreConfig { number: 0, cores: 1 },
+        Arc::clone(&core_waker),
+        Arc::clone(&control_waker),
+    );
     let consumer = core.attach_consumer(SCAN_DEPTH, Arc::clone(&control_waker));
     let core_link = core.control_link();
     let control = Control::new(control_config);

@@ -105,7 +105,7 @@ impl Host {
     pub(crate) fn new(plan: &HostPlan, has_canary: bool) -> Self {
         let (port, wire) = memory::wire(plan.memory);
         let waker = Arc::new(Waker::new().expect("a descriptor"));
-        let core_config = CoreConfig { number: 0 };
+        let core_config = CoreConfig { number: 0, cores: 1 };
         let port = port.with_mtu(plan.mtu);
         let mut core = Core::new(port, &core_config, Arc::clone(&waker), Arc::clone(&waker));
         let edge = SimEdge {

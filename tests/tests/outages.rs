@@ -245,8 +245,8 @@ fn on_either_link(
 const LOST_LOGIN: Duration = Duration::from_secs(15);
 /// FIP, which waits 2 s before it chooses an FCF, and the login.
 const LOGIN_ANEW: Duration = Duration::from_secs(5);
-/// A command's time-out, and its abort's.
-const COMMAND_GIVEN_UP: Duration = Duration::from_secs(16);
+/// A target that was silent is asked again, after twice as long each time.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
 
 #[test]
 fn an_fcf_restarts() {
@@ -273,7 +273,7 @@ fn a_target_goes_and_comes() {
     for (how, what, bound) in [
         (Death::Unplugged, "target unplugged for 1 s", LOGIN_ANEW),
         (Death::LoggedOut, "target logs out for 1 s", LOGIN_ANEW),
-        (Death::Silent, "target silent for 1 s", COMMAND_GIVEN_UP),
+        (Death::Silent, "target silent for 1 s", ASKED_AGAIN),
     ] {
         on_either_link(what, Duration::from_secs(1), |world| world.kill(how), World::revive, bound);
     }

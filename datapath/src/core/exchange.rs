@@ -1,17 +1,23 @@
-//! The exchange table: found by index, checked by identity, two cache lines each.
+//! The exchange table: found by OX_ID, checked by identity, few cache lines each.
 
-use fc::fcp::Received;
-use fc::messages::{Ended, Transfer, ox_id};
-use fc::time::Instant;
+use super::ox_ids::{OxIds, Qualified, Rest, Use};
+use fc::fcp::Moved;
+use fc::messages::{Ended, Transfer, TransportError};
+use fc::time::{Duration, Instant};
 use fc::wire::FcId;
+use fc::wire::header::UNASSIGNED_XID;
+
+/// Commands that a core can have out.
+pub(super) const MAX_EXCHANGES: usize = 1024;
 
 /// What an exchange is about.
 ///
 /// ```text
-///  Free --command--> Open --FCP_RSP, all data here---------------------------> Free
-///                     |---FCP_RSP, data missing--> Answered --data comes-----> Free
-///                     |                               +-------E_D_TOV--------> Resting
-///                     +---time-out: ABTS--> Aborting --BA_ACC, BA_RJT, silence-> Resting --R_A_TOV--> Free
+///  Free --command--> Open --FCP_RSP, all data moved----------------------------------> Free, and its OX_ID
+///                     |---FCP_RSP, read data missing--> Answered --data comes--------> Free, and its OX_ID
+///                     |                                    +-------none comes--------> Free; its OX_ID rests
+///                     |---the target says by REC that it is over---------------------> Free; its OX_ID rests
+///                     +---time-out, or lost write data: ABTS--> Aborting --answered--> Free; its OX_ID rests
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -22,17 +28,14 @@ pub(super) enum Phase {
     Answered,
     /// ABTS is out.
     Aborting,
-    /// Over, but frames of it may still live in the fabric: nobody may use its OX_ID.
-    Resting,
 }
 
 /// One exchange. The first line is what a data frame touches.
 #[repr(C, align(64))]
 pub(super) struct Exchange {
     pub(super) transfer: Transfer,
-    /// When to act on the phase.
+    /// When to look at it next.
     pub(super) deadline: Instant,
-    /// The OX_ID, generation and all.
     pub(super) ox_id: u16,
     /// The target's, once it has given one.
     pub(super) rx_id: u16,
@@ -42,13 +45,27 @@ pub(super) struct Exchange {
     pub(super) phase: Phase,
     /// The SEQ_ID of our next sequence.
     pub(super) next_seq_id: u8,
-    pub(super) received: Received,
+    /// Which data has come, or was sent.
+    pub(super) moved: Moved,
     // From here on: touched at the start and the end only, and by writes.
     pub(super) tag: u64,
     pub(super) started: Instant,
     pub(super) burst: Option<Burst>,
-    pub(super) answer: Option<Ended>,
     pub(super) consumer: u16,
+    // And from here on, where something is missing.
+    /// The OX_ID of the question that is out about it.
+    question: Option<u16>,
+    /// How long it may be silent before the next look.
+    pub(super) patience: Duration,
+    /// What had moved at the last look.
+    pub(super) seen: u32,
+    /// What the target said last that it has of our data.
+    pub(super) told: u32,
+    /// When to give up: the command, and once it is being aborted, the ABTS.
+    pub(super) expires: Instant,
+    /// What became of a command that is being aborted.
+    pub(super) error: TransportError,
+    pub(super) answer: Option<Ended>,
 }
 
 /// Write data that the target has asked for and that is not sent yet.
@@ -59,46 +76,40 @@ pub(super) struct Burst {
     pub(super) seq_cnt: u16,
 }
 
-/// All exchanges of a core. Clean ones are used again last-in first-out, so that few lines stay warm.
+/// All exchanges of a core. They are used again last-in first-out, so that few lines stay warm; their OX_IDs are not.
 pub(super) struct ExchangeTable {
     exchanges: Box<[Exchange]>,
     free: Vec<u16>,
+    ox_ids: OxIds,
+    /// Exchanges with a question out.
+    questions: usize,
 }
 
 impl ExchangeTable {
-    pub(super) fn new(core: u16) -> Self {
-        let exchanges = (0..ox_id::EXCHANGES_PER_CORE).map(|index| Exchange {
-            transfer: Transfer::None,
-            deadline: Instant::ZERO,
-            ox_id: ox_id::new(core, index, 0),
-            rx_id: 0,
-            nexus: 0,
-            our_id: FcId::UNASSIGNED,
-            peer_id: FcId::UNASSIGNED,
-            phase: Phase::Free,
-            next_seq_id: 0,
-            received: Received::default(),
-            tag: 0,
-            started: Instant::ZERO,
-            burst: None,
-            answer: None,
-            consumer: 0,
-        });
-        let indices = 0..u16::try_from(ox_id::EXCHANGES_PER_CORE).expect("an index fits an OX_ID");
-        Self { exchanges: exchanges.collect(), free: indices.rev().collect() }
+    pub(super) fn new(ox_ids: OxIds) -> Self {
+        let exchanges = std::iter::repeat_with(Exchange::free).take(MAX_EXCHANGES);
+        let indices = 0..u16::try_from(MAX_EXCHANGES).expect("an index is small");
+        Self { exchanges: exchanges.collect(), free: indices.rev().collect(), ox_ids, questions: 0 }
     }
 
-    /// A free exchange under its next generation, for the caller to fill.
+    /// A free exchange under a new OX_ID, for the caller to fill.
     pub(super) fn allocate(&mut self) -> Option<(u16, &mut Exchange)> {
-        let index = self.free.pop()?;
+        let &index = self.free.last()?;
+        let ox_id = self.ox_ids.take(Use::Command(index))?;
+        self.free.pop();
         let exchange = &mut self.exchanges[usize::from(index)];
         assert_eq!(exchange.phase, Phase::Free, "an exchange is free and in use");
-        exchange.ox_id = exchange.ox_id.wrapping_add(1 << (ox_id::CORE_BITS + ox_id::INDEX_BITS));
+        exchange.ox_id = ox_id;
         Some((index, exchange))
     }
 
     pub(super) fn has_free(&self) -> bool {
-        !self.free.is_empty()
+        !self.free.is_empty() && self.ox_ids.has_free()
+    }
+
+    /// What an OX_ID stands for.
+    pub(super) fn use_of(&self, ox_id: u16) -> Use {
+        self.ox_ids.get(ox_id)
     }
 
     pub(super) fn get(&self, index: u16) -> &Exchange {
@@ -109,12 +120,65 @@ impl ExchangeTable {
         &mut self.exchanges[usize::from(index)]
     }
 
-    /// Makes an exchange's OX_ID available again.
+    /// Makes an exchange available again, and its OX_ID.
     pub(super) fn free(&mut self, index: u16) {
+        let ox_id = self.release(index);
+        self.ox_ids.free(ox_id);
+    }
+
+    /// Makes an exchange available again, and its OX_ID only later.
+    pub(super) fn rest(&mut self, index: u16, until: Instant, qualified: Option<Qualified>) {
+        let ox_id = self.release(index);
+        self.ox_ids.rest(Rest { ox_id, until, qualified });
+    }
+
+    fn release(&mut self, index: u16) -> u16 {
         let exchange = &mut self.exchanges[usize::from(index)];
         assert!(exchange.transfer.is_empty(), "an exchange is freed with a command's buffer");
+        assert!(exchange.question.is_none(), "an exchange is freed with a question out");
         exchange.phase = Phase::Free;
         self.free.push(index);
+        exchange.ox_id
+    }
+
+    /// An OX_ID for a question about an exchange.
+    pub(super) fn open_question(&mut self, index: u16) -> Option<u16> {
+        let ox_id = self.ox_ids.take(Use::Question(index))?;
+        let earlier = self.exchanges[usize::from(index)].question.replace(ox_id);
+        assert!(earlier.is_none(), "one question at a time");
+        self.questions += 1;
+        Some(ox_id)
+    }
+
+    /// Ends the question about an exchange, if one is out: it was answered, or the OX_ID rests.
+    pub(super) fn close_question(&mut self, index: u16, rests_until: Option<Instant>) {
+        let Some(ox_id) = self.exchanges[usize::from(index)].question.take() else { return };
+        self.questions -= 1;
+        match rests_until {
+            None => self.ox_ids.free(ox_id),
+            Some(until) => self.ox_ids.rest(Rest { ox_id, until, qualified: None }),
+        }
+    }
+
+    pub(super) const fn questions(&self) -> usize {
+        self.questions
+    }
+
+    /// An OX_ID for a request whose reply is of no interest.
+    pub(super) fn notice(&mut self, until: Instant) -> Option<u16> {
+        let ox_id = self.ox_ids.take(Use::Forgotten)?;
+        self.ox_ids.rest(Rest { ox_id, until, qualified: None });
+        Some(ox_id)
+    }
+
+    /// When the first OX_ID has rested.
+    pub(super) fn next_rested(&self) -> Option<Instant> {
+        self.ox_ids.next_rested()
+    }
+
+    /// Makes the OX_ID that has rested longest available again.
+    pub(super) fn end_rest(&mut self) -> Option<Rest> {
+        self.ox_ids.end_rest()
     }
 
     /// Exchanges that are not free.
@@ -122,8 +186,9 @@ impl ExchangeTable {
         self.exchanges.len() - self.free.len()
     }
 
-    pub(super) fn has_deadlines(&self) -> bool {
-        self.open() > 0
+    /// OX_IDs that rest.
+    pub(super) fn resting(&self) -> usize {
+        self.ox_ids.resting()
     }
 
     /// Whether a command of this consumer is out.
@@ -139,8 +204,17 @@ impl ExchangeTable {
     }
 
     /// The exchanges whose deadline has come.
-    pub(super) fn expired(&self, now: Instant) -> Vec<u16> {
-        self.indices_of(|exchange| exchange.phase != Phase::Free && exchange.deadline <= now)
+    pub(super) fn due(&self, now: Instant) -> Vec<u16> {
+        self.indices_of(|exchange| exchange.has_command() && exchange.deadline <= now)
+    }
+
+    /// The first deadline.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if self.open() == 0 {
+            return None;
+        }
+        let open = self.exchanges.iter().filter(|exchange| exchange.has_command());
+        open.map(|exchange| exchange.deadline).min()
     }
 
     fn indices_of(&self, wanted: impl Fn(&Exchange) -> bool) -> Vec<u16> {
@@ -156,8 +230,39 @@ impl ExchangeTable {
 }
 
 impl Exchange {
+    fn free() -> Self {
+        Self {
+            transfer: Transfer::None,
+            deadline: Instant::ZERO,
+            ox_id: UNASSIGNED_XID,
+            rx_id: UNASSIGNED_XID,
+            nexus: 0,
+            our_id: FcId::UNASSIGNED,
+            peer_id: FcId::UNASSIGNED,
+            phase: Phase::Free,
+            next_seq_id: 0,
+            moved: Moved::default(),
+            tag: 0,
+            started: Instant::ZERO,
+            burst: None,
+            consumer: 0,
+            question: None,
+            patience: Duration::ZERO,
+            seen: 0,
+            told: 0,
+            expires: Instant::ZERO,
+            error: TransportError::TimedOut,
+            answer: None,
+        }
+    }
+
     pub(super) fn has_command(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Answered | Phase::Aborting)
+        self.phase != Phase::Free
+    }
+
+    /// Whether write data may be on its way to the target.
+    pub(super) fn has_sent_data(&self) -> bool {
+        matches!(self.transfer, Transfer::Write(_)) && !self.moved.is_empty()
     }
 }
 
@@ -168,29 +273,58 @@ mod tests {
 
     #[test]
     fn a_data_frame_touches_one_line() {
-        assert!(offset_of!(Exchange, received) + 8 <= 64, "{}", offset_of!(Exchange, received));
+        assert!(offset_of!(Exchange, moved) + 8 <= 64, "{}", offset_of!(Exchange, moved));
     }
 
     #[test]
-    fn the_same_index_comes_back_under_another_ox_id() {
-        let mut table = ExchangeTable::new(3);
+    fn the_same_exchange_comes_back_under_another_ox_id() {
+        let mut table = ExchangeTable::new(OxIds::new(3, 7));
         let (index, exchange) = table.allocate().unwrap();
         let first = exchange.ox_id;
         exchange.phase = Phase::Open;
+        assert_eq!(table.use_of(first), Use::Command(index));
         table.free(index);
+        assert_eq!(table.use_of(first), Use::Free);
         let (again, exchange) = table.allocate().unwrap();
         assert_eq!(again, index);
         assert_ne!(exchange.ox_id, first);
-        assert_eq!(ox_id::index(exchange.ox_id), usize::from(index));
-        assert_eq!(ox_id::core(exchange.ox_id), 3);
     }
 
     #[test]
     fn exchanges_are_bounded() {
-        let mut table = ExchangeTable::new(0);
-        for _ in 0..ox_id::EXCHANGES_PER_CORE {
+        let mut table = ExchangeTable::new(OxIds::new(0, 7));
+        for _ in 0..MAX_EXCHANGES {
             table.allocate().unwrap().1.phase = Phase::Open;
         }
         assert!(table.allocate().is_none() && !table.has_free());
+    }
+
+    /// Exchanges that are lost again and again take OX_IDs with them, and no exchange.
+    #[test]
+    fn ox_ids_may_run_out_before_exchanges() {
+        let mut table = ExchangeTable::new(OxIds::new(0, 7));
+        let until = Instant::from_nanos(1);
+        while let Some((index, exchange)) = table.allocate() {
+            exchange.phase = Phase::Open;
+            table.rest(index, until, None);
+        }
+        assert_eq!((table.open(), table.resting(), table.has_free()), (0, 8192, false));
+        assert_eq!(table.next_rested(), Some(until));
+        assert!(table.end_rest().is_some() && table.allocate().is_some());
+    }
+
+    #[test]
+    fn a_question_has_an_ox_id_of_its_own() {
+        let mut table = ExchangeTable::new(OxIds::new(0, 7));
+        let (index, exchange) = table.allocate().unwrap();
+        exchange.phase = Phase::Open;
+        let question = table.open_question(index).unwrap();
+        assert_eq!((table.use_of(question), table.questions()), (Use::Question(index), 1));
+        table.close_question(index, None);
+        assert_eq!((table.use_of(question), table.questions()), (Use::Free, 0));
+        let question = table.open_question(index).unwrap();
+        table.close_question(index, Some(Instant::from_nanos(1)));
+        assert_eq!((table.use_of(question), table.questions()), (Use::Forgotten, 0));
+        table.close_question(index, None);
     }
 }

@@ -10,7 +10,10 @@
 //! a pinned core; the simulation and the tests step it themselves.
 
 mod exchange;
+mod latency;
 mod nexus;
+mod ox_ids;
+mod recovery;
 mod rx;
 mod stats;
 pub mod thread;
@@ -21,11 +24,12 @@ pub use stats::{CoreReport, Counters, DropReason};
 use crate::consumer::{self, Consumer, ConsumerPort};
 use crate::port::{Frame, Port, Waker};
 use crossbeam_queue::ArrayQueue;
-use exchange::{Burst, ExchangeTable, Phase};
+use exchange::{ExchangeTable, MAX_EXCHANGES};
 use fc::messages::{FromCore, ToCore, TransportError, ox_id};
 use fc::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use nexus::NexusTable;
+use ox_ids::OxIds;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -38,8 +42,8 @@ const BATCH: usize = 64;
 /// buffers are not deep either.
 const SEND_BATCH: usize = 64;
 
-/// How often deadlines are looked at. Time-outs are seconds, and the look passes over the whole table.
-const TICK: Duration = Duration::from_millis(10);
+/// How often deadlines are looked at, at most: the look passes over the whole table.
+const TICK: Duration = Duration::from_micros(250);
 
 /// The most consumers of a core.
 const MAX_CONSUMERS: usize = 256;
@@ -69,8 +73,10 @@ pub trait Task: Send {
 /// What a core is made with.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
-    /// The core's number in the OX_IDs of its exchanges, below [`ox_id::MAX_CORES`].
+    /// The core's number, below `cores`.
     pub number: u16,
+    /// How many cores its interface has, up to [`ox_id::MAX_CORES`]: they share the OX_IDs.
+    pub cores: u16,
 }
 
 /// Control's end of its queues with a core.
@@ -115,11 +121,10 @@ pub struct Core<P: Port> {
     control: Arc<Waker>,
     /// Exchanges with write data to send, in the order in which they were asked for it.
     bursts: VecDeque<u16>,
-    /// Aborts whose ABTS found no free frame.
-    aborts: VecDeque<u16>,
     received: Vec<Frame>,
     queued_frames: usize,
-    next_tick: Instant,
+    /// When to look at deadlines; `None` while there are none.
+    next_look: Option<Instant>,
     counters: Counters,
     latency_ns: Histogram<u64>,
     port_error: Option<io::Error>,
@@ -132,9 +137,9 @@ impl<P: Port> Core<P> {
     /// A core over `port`. `control` wakes the control thread when a frame for it comes; `waker` is the core's own.
     ///
     /// # Panics
-    /// If the core's number is not below [`ox_id::MAX_CORES`].
+    /// If the core's number is not below the number of cores, or there are more than [`ox_id::MAX_CORES`].
     pub fn new(port: P, config: &CoreConfig, waker: Arc<Waker>, control: Arc<Waker>) -> Self {
-        assert!(usize::from(config.number) < ox_id::MAX_CORES, "core number {}", config.number);
+        assert!(config.number < config.cores && config.cores <= ox_id::MAX_CORES, "{config:?}");
         let link = ControlLink {
             to_core: Arc::new(ArrayQueue::new(CONTROL_QUEUE_LEN)),
             from_core: Arc::new(ArrayQueue::new(CONTROL_QUEUE_LEN)),
@@ -143,17 +148,16 @@ impl<P: Port> Core<P> {
         Self {
             port,
             number: config.number,
-            exchanges: ExchangeTable::new(config.number),
+            exchanges: ExchangeTable::new(OxIds::new(config.number, config.cores)),
             nexuses: NexusTable::default(),
             consumers: Vec::new(),
             tasks: Vec::new(),
             link,
             control,
-            bursts: VecDeque::with_capacity(ox_id::EXCHANGES_PER_CORE),
-            aborts: VecDeque::with_capacity(ox_id::EXCHANGES_PER_CORE),
+            bursts: VecDeque::with_capacity(MAX_EXCHANGES),
             received: Vec::with_capacity(BATCH),
             queued_frames: 0,
-            next_tick: Instant::ZERO,
+            next_look: None,
             counters: Counters::default(),
             latency_ns: Histogram::new_with_bounds(1, MAX_LATENCY_NS, 3).expect("constant bounds"),
             port_error: None,
@@ -177,10 +181,7 @@ impl<P: Port> Core<P> {
 
     /// Takes the core's end of a consumer.
     fn attach(&mut self, port: ConsumerPort) {
-        if self.consumers.len() == MAX_CONSUMERS && self.consumers.iter().all(Option::is_some) {
-            // Many may have come and gone since the last look.
-            self.drop_finished_consumers();
-        }
+        self.drop_finished_consumers();
         let free = self.consumers.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             assert!(self.consumers.len() < MAX_CONSUMERS, "more than {MAX_CONSUMERS} consumers");
@@ -201,8 +202,7 @@ impl<P: Port> Core<P> {
         busy |= self.take_messages(now);
         busy |= self.poll_tasks(now);
         busy |= self.take_commands(now);
-        if now >= self.next_tick {
-            self.next_tick = now + TICK;
+        if self.next_look.is_some_and(|at| at <= now) {
             self.check_deadlines(now);
         }
         busy |= self.send_bursts();
@@ -212,14 +212,13 @@ impl<P: Port> Core<P> {
 
     /// When [`Self::step`] wants to be called again though nothing came.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.exchanges.has_deadlines().then_some(self.next_tick)
+        self.next_look
     }
 
     /// Whether something waits that [`Self::step`] would take.
     pub fn has_work(&self) -> bool {
         !self.link.to_core.is_empty()
             || !self.bursts.is_empty()
-            || !self.aborts.is_empty()
             || self.consumers.iter().flatten().any(ConsumerPort::has_command)
     }
 
@@ -241,6 +240,7 @@ impl<P: Port> Core<P> {
             frames: self.port.counters(),
             counters: self.counters,
             open_exchanges: self.exchanges.open(),
+            resting_ox_ids: self.exchanges.resting(),
             latency_ns: self.latency_ns.clone(),
         }
     }
@@ -310,25 +310,6 @@ impl<P: Port> Core<P> {
         if let Err(error) = self.port.flush() {
             self.port_error.get_or_insert(error);
         }
-    }
-
-    /// Aborts what took too long, ends what waited too long, and frees what has rested.
-    fn check_deadlines(&mut self, now: Instant) {
-        for index in self.exchanges.expired(now) {
-            match self.exchanges.get(index).phase {
-                Phase::Open => self.abort(now, index),
-                Phase::Answered => {
-                    let exchange = self.exchanges.get(index);
-                    let expected = exchange.answer.map_or(0, |answer| answer.transferred);
-                    let received = exchange.received.contiguous();
-                    self.fail(now, index, TransportError::DataMissing { expected, received });
-                }
-                Phase::Aborting => self.fail(now, index, TransportError::TimedOut),
-                Phase::Resting => self.exchanges.free(index),
-                Phase::Free => unreachable!("a free exchange has no deadline"),
-            }
-        }
-        self.drop_finished_consumers();
     }
 
     /// Makes room where consumers are gone and nothing of theirs is out.

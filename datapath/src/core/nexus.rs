@@ -1,6 +1,8 @@
 //! The nexuses that commands may name, each with the front of its frames ready to copy.
 
+use super::latency::Latency;
 use fc::messages::{MAX_NEXUSES, Nexus, NexusId};
+use fc::time::Duration;
 use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
 use fc::wire::fcoe::{Eof, PROLOGUE_LEN, SOF_OFFSET, Sof, frame_len};
 use fc::wire::header::{FCtl, FcHeader, FcType, HEADER_LEN, RCtl, UNASSIGNED_XID};
@@ -12,6 +14,10 @@ const MAX_FRONT_LEN: usize = MAX_HEADER_LEN + PROLOGUE_LEN + HEADER_LEN;
 /// A nexus and what every frame to it starts with.
 pub(super) struct NexusEntry {
     pub(super) nexus: Nexus,
+    /// How long its commands take.
+    pub(super) latency: Latency,
+    /// It answers REC, as far as is known.
+    pub(super) answers_questions: bool,
     front: [u8; MAX_FRONT_LEN],
     ethernet_len: usize,
 }
@@ -43,7 +49,12 @@ impl NexusEntry {
         let mut front = [0; MAX_FRONT_LEN];
         let ethernet_len = ethernet.emit(&mut front);
         front[ethernet_len + PROLOGUE_LEN..][..HEADER_LEN].copy_from_slice(header.as_bytes());
-        Self { nexus: *nexus, front, ethernet_len }
+        Self { nexus: *nexus, latency: Latency::default(), answers_questions: true, front, ethernet_len }
+    }
+
+    /// How long its target may be silent before it is asked.
+    pub(super) fn patience(&self) -> Duration {
+        self.latency.patience(self.nexus.e_d_tov)
     }
 
     /// Writes a whole frame to the front of `buffer` and gives its length.
@@ -108,5 +119,9 @@ impl NexusTable {
 
     pub(super) fn get(&self, index: u16) -> Option<&NexusEntry> {
         self.entries.get(usize::from(index))?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, index: u16) -> Option<&mut NexusEntry> {
+        self.entries.get_mut(usize::from(index))?.as_deref_mut()
     }
 }

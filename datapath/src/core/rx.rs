@@ -4,14 +4,16 @@
 //! held against OX_ID, S_ID, D_ID, RX_ID and the source MAC address. What fails a check is dropped and counted by
 //! its reason; what isn't FCP's and could be control's is copied to control.
 
-use super::exchange::{Exchange, ExchangeTable, Phase};
+use super::exchange::{Burst, Exchange, ExchangeTable, Phase};
 use super::nexus::NexusTable;
-use super::{BATCH, Burst, Core, Counters, DropReason};
+use super::ox_ids::Use;
+use super::{BATCH, Core, Counters, DropReason};
 use crate::port::Port;
-use fc::fcp::{Conclusion, conclude};
+use fc::fcp::{Conclusion, Standing, conclude};
 use fc::messages::{Ended, FromCore, Transfer, TransportError, ox_id};
 use fc::time::Instant;
 use fc::wire::WireError;
+use fc::wire::els::{ElsCommand, ElsReply};
 use fc::wire::ethernet::{EtherType, EthernetHeader};
 use fc::wire::fcoe::FcoeFrame;
 use fc::wire::fcp::{FcpRsp, FcpXferRdy};
@@ -19,16 +21,18 @@ use fc::wire::header::{FCtl, FcHeader, FcType, RCtl, UNASSIGNED_XID};
 
 /// What a frame asks the core to do.
 enum Event {
-    /// Nothing more: its data has been copied.
-    Data,
+    /// Nothing more: its data has been copied, or it says what is known.
+    Nothing,
     /// The last missing data of an exchange whose target has answered.
     Completed(u16, Ended),
     /// The target wants write data, which the exchange now notes.
     BurstWanted(u16),
     /// The target has answered.
     Concluded(u16, Conclusion),
+    /// The target has said how it stands with an exchange.
+    Standing(u16, Option<Standing>),
     /// The target has answered an ABTS.
-    AbortAnswered(u16),
+    AbortAnswered { index: u16, is_accepted: bool },
     /// The target has aborted the exchange.
     AbortedByTarget(u16),
     /// The frame is control's.
@@ -43,7 +47,6 @@ impl<P: Port> Core<P> {
         for frame in frames.drain(..) {
             let bytes = self.port.data(&frame);
             let receiver = Receiver {
-                core: self.number,
                 exchanges: &mut self.exchanges,
                 nexuses: &self.nexuses,
                 counters: &mut self.counters,
@@ -65,19 +68,33 @@ impl<P: Port> Core<P> {
 
     fn act(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Data => {}
+            Event::Nothing => {}
             Event::Completed(index, ended) => self.end(now, index, ended),
             Event::BurstWanted(index) => self.bursts.push_back(index),
             Event::Concluded(index, Conclusion::Ended(ended)) => self.end(now, index, ended),
             Event::Concluded(index, Conclusion::Failed(error)) => self.fail(now, index, error),
-            Event::Concluded(index, Conclusion::DataMissing { then }) => self.await_data(now, index, then),
-            Event::AbortAnswered(index) => self.fail(now, index, TransportError::TimedOut),
+            Event::Concluded(index, Conclusion::DataMissing { then }) => self.miss_data(now, index, then),
+            Event::Standing(index, standing) => self.handle_standing(now, index, standing),
+            Event::AbortAnswered { index, is_accepted } => self.handle_abort_answer(now, index, is_accepted),
             Event::AbortedByTarget(index) => {
                 self.accept_abort(index);
                 self.fail(now, index, TransportError::Aborted);
             }
             Event::ForControl => unreachable!("copied before its frame was released"),
         }
+    }
+
+    /// The target says that it is done, and not all data has moved.
+    fn miss_data(&mut self, now: Instant, index: u16, answer: Ended) {
+        let exchange = self.exchanges.get(index);
+        if let Transfer::Read(_) = exchange.transfer {
+            return self.await_data(now, index, answer);
+        }
+        // It has not asked for all of the data: this is no answer to this command.
+        let moved = exchange.moved.contiguous();
+        let error = TransportError::DataMissing { expected: answer.transferred, moved };
+        self.counters.lost += 1;
+        self.abort(now, index, error);
     }
 
     fn hand_to_control(&mut self, message: FromCore) {
@@ -92,7 +109,6 @@ impl<P: Port> Core<P> {
 
 /// The parts of a core that a received frame touches.
 struct Receiver<'a> {
-    core: u16,
     exchanges: &'a mut ExchangeTable,
     nexuses: &'a NexusTable,
     counters: &'a mut Counters,
@@ -128,7 +144,9 @@ impl Receiver<'_> {
         let to_originator = header.f_ctl.has(FCtl::EXCHANGE_RESPONDER);
         match header.fc_type {
             FcType::FCP if to_originator => self.handle_exchange(ethernet, header, payload),
-            FcType::BLS if to_originator && ox_id::core(header.ox_id.get()) != ox_id::CONTROL => {
+            FcType::BLS | FcType::ELS
+                if to_originator && ox_id::core(header.ox_id.get()) != ox_id::CONTROL =>
+            {
                 self.handle_exchange(ethernet, header, payload)
             }
             FcType::ELS | FcType::CT | FcType::BLS => Ok(Event::ForControl),
@@ -143,14 +161,13 @@ impl Receiver<'_> {
         payload: &[u8],
     ) -> Result<Event, DropReason> {
         let xid = header.ox_id.get();
-        if ox_id::core(xid) != self.core {
-            return Err(DropReason::NoExchange);
-        }
-        let index = u16::try_from(ox_id::index(xid)).expect("an index is part of an OX_ID");
+        let (index, is_question) = match self.exchanges.use_of(xid) {
+            Use::Command(index) => (index, false),
+            Use::Question(index) => (index, true),
+            Use::Forgotten => return Ok(Event::Nothing),
+            Use::Free | Use::Resting => return Err(DropReason::NoExchange),
+        };
         let exchange = self.exchanges.get_mut(index);
-        if exchange.ox_id != xid || !exchange.has_command() {
-            return Err(DropReason::NoExchange);
-        }
         let from_peer =
             self.nexuses.get(exchange.nexus).is_some_and(|e| e.nexus.destination == ethernet.source);
         if header.s_id != exchange.peer_id || !from_peer {
@@ -159,12 +176,20 @@ impl Receiver<'_> {
         if header.d_id != exchange.our_id {
             return Err(DropReason::Destination);
         }
+        if is_question {
+            return standing(exchange, index, header, payload);
+        }
+        if header.fc_type == FcType::ELS {
+            return Err(DropReason::Unexpected);
+        }
         let rx_id = header.rx_id.get();
         if exchange.rx_id != UNASSIGNED_XID && rx_id != exchange.rx_id {
             return Err(DropReason::RxId);
         }
         let event = match header.r_ctl {
-            RCtl::BA_ACC | RCtl::BA_RJT if exchange.phase == Phase::Aborting => Event::AbortAnswered(index),
+            RCtl::BA_ACC | RCtl::BA_RJT if exchange.phase == Phase::Aborting => {
+                Event::AbortAnswered { index, is_accepted: header.r_ctl == RCtl::BA_ACC }
+            }
             RCtl::ABTS => Event::AbortedByTarget(index),
             _ if exchange.phase == Phase::Aborting => return Err(DropReason::NoExchange),
             RCtl::DATA => read_data(exchange, index, header, payload, self.counters)?,
@@ -193,14 +218,14 @@ fn read_data(
     let end = usize::try_from(start).ok().and_then(|start| start.checked_add(payload.len()));
     let end = end.filter(|&end| end <= buffer.len()).ok_or(DropReason::Offset)?;
     let end_offset = u32::try_from(end).expect("a buffer's length fits FCP_DL");
-    exchange.received.add(start, end_offset).map_err(|_| DropReason::Gaps)?;
+    exchange.moved.add(start, end_offset).map_err(|_| DropReason::Gaps)?;
     buffer[start as usize..end].copy_from_slice(payload);
     counters.read_bytes += payload.len() as u64;
     match exchange.answer {
-        Some(answer) if exchange.received.contiguous() >= answer.transferred => {
+        Some(answer) if exchange.moved.contiguous() >= answer.transferred => {
             Ok(Event::Completed(index, answer))
         }
-        _ => Ok(Event::Data),
+        _ => Ok(Event::Nothing),
     }
 }
 
@@ -224,9 +249,14 @@ fn transfer_ready(exchange: &mut Exchange, index: u16, payload: &[u8]) -> Result
 fn response(exchange: &Exchange, index: u16, payload: &[u8]) -> Result<Event, DropReason> {
     let response = FcpRsp::parse(payload).map_err(|_| DropReason::Malformed)?;
     let data_len = u32::try_from(exchange.transfer.len()).expect("bounded when it was submitted");
-    let received = match exchange.transfer {
-        Transfer::Read(_) => Some(exchange.received.contiguous()),
-        Transfer::None | Transfer::Write(_) => None,
-    };
-    Ok(Event::Concluded(index, conclude(&response, data_len, received)))
+    Ok(Event::Concluded(index, conclude(&response, data_len, exchange.moved.contiguous())))
+}
+
+/// The reply to a question.
+fn standing(exchange: &Exchange, index: u16, header: &FcHeader, payload: &[u8]) -> Result<Event, DropReason> {
+    if (header.r_ctl, header.fc_type) != (RCtl::ELS_REPLY, FcType::ELS) {
+        return Err(DropReason::Unexpected);
+    }
+    let reply = ElsReply::parse(ElsCommand::REC, payload).map_err(|_| DropReason::Malformed)?;
+    Ok(Event::Standing(index, Standing::of(&reply, exchange.ox_id)))
 }

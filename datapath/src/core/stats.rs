@@ -108,6 +108,10 @@ pub struct Counters {
     pub ended: u64,
     /// Commands that ended with a transport error.
     pub failed: u64,
+    /// Questions to targets, by REC, about commands that took long.
+    pub questions: u64,
+    /// Commands that ended early because a frame of theirs was lost.
+    pub lost: u64,
     /// Exchanges aborted by ABTS.
     pub aborts: u64,
     /// Bytes of read data copied to buffers.
@@ -143,8 +147,10 @@ pub struct CoreReport {
     pub frames: PortCounters,
     /// What it has counted.
     pub counters: Counters,
-    /// Exchanges that are open or rest.
+    /// Exchanges that are open.
     pub open_exchanges: usize,
+    /// OX_IDs that rest after an exchange with missing frames.
+    pub resting_ox_ids: usize,
     /// How long commands took, in nanoseconds, from the core taking them to their end.
     pub latency_ns: Histogram<u64>,
 }

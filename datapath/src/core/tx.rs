@@ -1,11 +1,11 @@
-//! Frames out: commands, write data, aborts; and the ends of commands.
+//! Frames out: commands and write data; and the ends of commands.
 
-use super::exchange::Phase;
+use super::exchange::{Burst, Phase};
 use super::nexus::FrameFields;
-use super::{BATCH, Burst, Core, SEND_BATCH};
+use super::{BATCH, Core, SEND_BATCH};
 use crate::consumer::ConsumerPort;
 use crate::port::{Frame, Port};
-use fc::fcp::Received;
+use fc::fcp::Moved;
 use fc::messages::{Command, Completion, Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::fcp::{
@@ -13,9 +13,6 @@ use fc::wire::fcp::{
     TaskManagement, WRDATA,
 };
 use fc::wire::header::{FCtl, FcType, RCtl, UNASSIGNED_XID};
-
-/// F_CTL of ABTS: it ends its sequence and waits for the answer (FC-FS-3, 16.3.2).
-const ABTS_F_CTL: u32 = FCtl::END_SEQUENCE | FCtl::TRANSFER_INITIATIVE;
 
 impl<P: Port> Core<P> {
     /// A frame to send, while this step's share lasts.
@@ -27,6 +24,13 @@ impl<P: Port> Core<P> {
     pub(super) fn send_bytes(&mut self, mut frame: Frame, bytes: &[u8]) {
         self.port.buffer(&mut frame)[..bytes.len()].copy_from_slice(bytes);
         self.send(frame, bytes.len());
+    }
+
+    /// Sends a frame of a nexus that is there.
+    pub(super) fn send_fields(&mut self, mut frame: Frame, nexus: u16, fields: &FrameFields, payload: &[u8]) {
+        let entry = self.nexuses.get(nexus).expect("an exchange that is open has its nexus");
+        let len = entry.emit(self.port.buffer(&mut frame), fields, payload);
+        self.send(frame, len);
     }
 
     fn send(&mut self, mut frame: Frame, len: usize) {
@@ -83,8 +87,12 @@ impl<P: Port> Core<P> {
         exchange.peer_id = entry.nexus.d_id;
         exchange.rx_id = UNASSIGNED_XID;
         exchange.next_seq_id = 1;
-        exchange.received = Received::default();
-        exchange.deadline = now + command.timeout;
+        exchange.moved = Moved::default();
+        (exchange.seen, exchange.told) = (0, 0);
+        exchange.patience = entry.patience();
+        exchange.expires = now + command.timeout;
+        exchange.deadline = exchange.expires.min(now + exchange.patience);
+        let deadline = exchange.deadline;
         exchange.tag = command.tag;
         exchange.started = now;
         exchange.burst = None;
@@ -106,18 +114,12 @@ impl<P: Port> Core<P> {
         exchange.transfer = command.transfer;
         let len = entry.emit(self.port.buffer(&mut frame), &fields, &iu[..iu_len]);
         self.send(frame, len);
+        self.look_by(deadline);
     }
 
-    /// Sends the write data that targets have asked for, and aborts that waited for a frame.
+    /// Sends the write data that targets have asked for.
     pub(super) fn send_bursts(&mut self) -> bool {
         let mut busy = false;
-        while let Some(&index) = self.aborts.front() {
-            if self.exchanges.get(index).phase == Phase::Aborting && !self.send_abort(index) {
-                return busy;
-            }
-            self.aborts.pop_front();
-            busy = true;
-        }
         while let Some(&index) = self.bursts.front() {
             match self.exchanges.get(index).burst {
                 // The exchange has ended since it was queued.
@@ -155,6 +157,8 @@ impl<P: Port> Core<P> {
         let payload = &buffer[burst.next as usize..end as usize];
         let len = entry.emit(self.port.buffer(&mut frame), &fields, payload);
         self.counters.written_bytes += payload.len() as u64;
+        // Bursts out of order, and more of them than gaps are remembered: the response will not be believed.
+        let _ = exchange.moved.add(burst.next, end);
         if is_last {
             exchange.burst = None;
             exchange.next_seq_id = exchange.next_seq_id.wrapping_add(1);
@@ -166,82 +170,19 @@ impl<P: Port> Core<P> {
         is_last
     }
 
-    /// Aborts an exchange that took too long; its command ends when the target has answered, or hasn't.
-    pub(super) fn abort(&mut self, now: Instant, index: u16) {
-        self.counters.aborts += 1;
-        let exchange = self.exchanges.get_mut(index);
-        let entry = self.nexuses.get(exchange.nexus).expect("an exchange that is open has its nexus");
-        exchange.phase = Phase::Aborting;
-        exchange.burst = None;
-        // BA_ACC is due within E_D_TOV; twice that before the command is given up.
-        exchange.deadline = now + entry.nexus.e_d_tov * 2;
-        if !self.send_abort(index) {
-            self.aborts.push_back(index);
-        }
-    }
-
-    /// Sends ABTS, if there is a frame for it.
-    fn send_abort(&mut self, index: u16) -> bool {
-        let seq_id = self.exchanges.get(index).next_seq_id;
-        self.send_basic(index, RCtl::ABTS, ABTS_F_CTL, seq_id, &[])
-    }
-
-    /// Answers a target's ABTS with BA_ACC (FC-FS-3, 16.3.3): no sequence is worth keeping. Without a frame for it
-    /// the target aborts again.
-    pub(super) fn accept_abort(&mut self, index: u16) {
-        let exchange = self.exchanges.get(index);
-        let ([o0, o1], [r0, r1]) = (exchange.ox_id.to_be_bytes(), exchange.rx_id.to_be_bytes());
-        let payload = [0, 0, 0, 0, o0, o1, r0, r1, 0, 0, 0xff, 0xff];
-        let f_ctl = FCtl::SEQUENCE_RECIPIENT | FCtl::LAST_SEQUENCE | FCtl::END_SEQUENCE;
-        self.send_basic(index, RCtl::BA_ACC, f_ctl, exchange.next_seq_id, &payload);
-    }
-
-    fn send_basic(&mut self, index: u16, r_ctl: RCtl, f_ctl: u32, seq_id: u8, payload: &[u8]) -> bool {
-        let Some(mut frame) = self.allocate() else { return false };
-        let exchange = self.exchanges.get(index);
-        let entry = self.nexuses.get(exchange.nexus).expect("an exchange that is open has its nexus");
-        let fields = FrameFields {
-            r_ctl,
-            fc_type: FcType::BLS,
-            f_ctl: FCtl::new(f_ctl),
-            seq_id,
-            seq_cnt: 0,
-            ox_id: exchange.ox_id,
-            rx_id: exchange.rx_id,
-            parameter: 0,
-        };
-        let len = entry.emit(self.port.buffer(&mut frame), &fields, payload);
-        self.send(frame, len);
-        true
-    }
-
-    /// Notes an answer whose data is still on its way, for as long as a frame may take.
-    pub(super) fn await_data(&mut self, now: Instant, index: u16, answer: Ended) {
-        let exchange = self.exchanges.get_mut(index);
-        let e_d_tov = self.nexuses.get(exchange.nexus).map_or(Duration::ZERO, |entry| entry.nexus.e_d_tov);
-        exchange.phase = Phase::Answered;
-        exchange.answer = Some(answer);
-        exchange.deadline = now + e_d_tov;
-    }
-
     /// Ends a command with its target's answer. Its exchange is clean: no frame of it is on its way.
     pub(super) fn end(&mut self, now: Instant, index: u16, ended: Ended) {
         self.counters.ended += 1;
+        let exchange = self.exchanges.get(index);
+        let entry = self.nexuses.get_mut(exchange.nexus).expect("an exchange that is open has its nexus");
+        entry.latency.note(now.since(exchange.started));
         self.finish(now, index, Ok(ended));
         self.exchanges.free(index);
     }
 
-    /// Ends a command with an error. Its OX_ID rests until no frame of it can be on its way.
-    pub(super) fn fail(&mut self, now: Instant, index: u16, error: TransportError) {
-        self.counters.failed += 1;
-        self.finish(now, index, Err(error));
-        let exchange = self.exchanges.get_mut(index);
-        let r_a_tov = self.nexuses.get(exchange.nexus).map_or(DEFAULT_R_A_TOV, |entry| entry.nexus.r_a_tov);
-        exchange.phase = Phase::Resting;
-        exchange.deadline = now + r_a_tov;
-    }
-
-    fn finish(&mut self, now: Instant, index: u16, result: Result<Ended, TransportError>) {
+    pub(super) fn finish(&mut self, now: Instant, index: u16, result: Result<Ended, TransportError>) {
+        let rests_until = now + self.r_a_tov(self.exchanges.get(index).nexus);
+        self.exchanges.close_question(index, Some(rests_until));
         let exchange = self.exchanges.get_mut(index);
         assert!(exchange.has_command(), "a command ends twice");
         exchange.burst = None;
@@ -264,9 +205,6 @@ impl<P: Port> Core<P> {
         port.complete(Completion { tag, result, transfer, latency });
     }
 }
-
-/// R_A_TOV where the nexus is gone (FC-FS-3, 20.2.1.4).
-const DEFAULT_R_A_TOV: Duration = Duration::from_secs(10);
 
 /// The FCP_CMND of a command.
 fn command_iu(command: &Command) -> FcpCmnd {

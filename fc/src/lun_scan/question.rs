@@ -172,7 +172,8 @@ impl Question {
                     | TransportError::Response(_)
                     | TransportError::DataMissing { .. }
                     | TransportError::Malformed
-                    | TransportError::Aborted => self.again_or(now, failed),
+                    | TransportError::Aborted
+                    | TransportError::Lost => self.again_or(now, failed),
                 };
             }
         };

@@ -69,6 +69,33 @@ fn what_may_pass_is_tried_again() {
 }
 
 #[test]
+fn what_a_link_loses_is_repeated_for_as_long_as_it_is_worth() {
+    let missing = TransportError::DataMissing { expected: 512, moved: 0 };
+    for error in [TransportError::Lost, missing] {
+        let mut requests = requests(1);
+        requests.submit(at(0), 0, read(5)).unwrap();
+        let (mut now, mut pauses) = (at(0), Vec::new());
+        let done = loop {
+            let command = match requests.poll_command(now) {
+                Some(command) => command,
+                None => {
+                    let due = requests.poll_timeout().unwrap();
+                    pauses.push(due.since(now).as_millis());
+                    now = due;
+                    requests.poll_command(now).unwrap()
+                }
+            };
+            if let Some(done) = requests.handle_completion(now, completion(command, Err(error))) {
+                break done;
+            }
+        };
+        assert!(matches!(done.result, Err(DiskError::Transport(told)) if told == error));
+        assert!(done.latency >= PERSISTENCE && done.latency <= PERSISTENCE + LONGEST_PAUSE);
+        assert_eq!(pauses[..12], [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000]);
+    }
+}
+
+#[test]
 fn what_will_not_pass_is_told() {
     let mut requests = requests(1);
     for error in [TransportError::NexusGone, TransportError::Stopped] {

@@ -1,6 +1,7 @@
 //! A whole initiator against the SAN in a box, over a link in memory, in one thread and with a clock of its own.
 
 mod fabric;
+mod losses;
 mod vn2vn;
 
 use control::{Config, Control, Edge, EnodeConfig, Inventory};
@@ -84,7 +85,7 @@ impl World {
         let (ours, theirs) = memory::pair(MemoryConfig::default());
         let (ours, theirs) = (ours.with_mtu(mtu), theirs.with_mtu(mtu));
         let waker = || Arc::new(Waker::new().unwrap());
-        let mut core = Core::new(ours, &CoreConfig { number: 0 }, waker(), waker());
+        let mut core = Core::new(ours, &CoreConfig { number: 0, cores: 1 }, waker(), waker());
         let (scans, consumer) = (core.attach_consumer(16, waker()), core.attach_consumer(32, waker()));
         let (port_name, node_name) = (Wwn::from_mac(0x2000, MAC), Wwn::from_mac(0x1000, MAC));
         let identity = Identity {

@@ -85,15 +85,15 @@ fn a_read_with_missing_data_is_never_good() {
     bench.data(ox_id, 0, &data[..2112]);
     bench.data(ox_id, 2900, &data[2900..]);
     bench.respond(ox_id, &FcpRsp::default());
-    bench.advance(E_D_TOV);
-    let expected = TransportError::DataMissing { expected: 5000, received: 2112 };
+    bench.advance(TICK * 2);
+    let expected = TransportError::DataMissing { expected: 5000, moved: 2112 };
     assert_eq!(bench.completion().result, Err(expected));
     // A frame of it may still come: it must touch nothing, and nobody gets its OX_ID yet.
     bench.data(ox_id, 2112, &data[2112..2900]);
     assert_eq!(bench.dropped(DropReason::NoExchange), 1);
-    assert_eq!(bench.core.exchanges.open(), 1);
-    bench.advance(R_A_TOV + TICK);
-    assert_eq!(bench.core.exchanges.open(), 0);
+    assert_eq!(bench.resting(), 1);
+    bench.advance(R_A_TOV);
+    assert_eq!(bench.resting(), 0);
 }
 
 #[test]

@@ -78,38 +78,6 @@ fn requests_for_data_that_is_not_there_are_dropped() {
 }
 
 #[test]
-fn a_silent_target_is_aborted_and_the_ox_id_rests() {
-    for answer in [Some(RCtl::BA_ACC), Some(RCtl::BA_RJT), None] {
-        let mut bench = Bench::new();
-        let ox_id = bench.read();
-        bench.advance(TIMEOUT - TICK);
-        assert!(bench.sent_bytes().is_empty());
-        bench.advance(TICK);
-        let [abts] = &bench.sent()[..] else { panic!("one ABTS") };
-        assert_eq!((abts.header.r_ctl, abts.header.fc_type), (RCtl::ABTS, FcType::BLS));
-        assert_eq!((abts.header.f_ctl.get(), abts.header.ox_id.get()), (0x09_0000, ox_id));
-        assert!(bench.consumer.poll().is_none(), "its buffer is still the target's");
-        // What comes late is not the command's any more.
-        bench.data(ox_id, 0, &[0; 64]);
-        bench.respond(ox_id, &FcpRsp::default());
-        assert_eq!(bench.dropped(DropReason::NoExchange), 2);
-        match answer {
-            Some(r_ctl) => {
-                let header = FcHeader { fc_type: FcType::BLS, ..target_header(r_ctl, 0xd8_0000, ox_id) };
-                bench.inject_fc(&header, &[0; 12]);
-            }
-            None => bench.advance(E_D_TOV * 2),
-        }
-        let completion = bench.completion();
-        assert_eq!(completion.result, Err(TransportError::TimedOut));
-        assert!(completion.transfer.into_buffer().unwrap().iter().all(|&b| b == 0xee));
-        assert_eq!(bench.core.exchanges.open(), 1);
-        bench.advance(R_A_TOV + TICK);
-        assert_eq!(bench.core.exchanges.open(), 0);
-    }
-}
-
-#[test]
 fn a_target_may_abort() {
     let mut bench = Bench::new();
     let ox_id = bench.read();

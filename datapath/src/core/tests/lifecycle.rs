@@ -72,7 +72,7 @@ fn commands_wait_for_a_free_exchange() {
         bench.step();
         first = first.or(bench.sent().first().map(|sent| sent.header.ox_id.get()));
     }
-    assert_eq!(bench.core.exchanges.open(), ox_id::EXCHANGES_PER_CORE);
+    assert_eq!(bench.core.exchanges.open(), MAX_EXCHANGES);
     assert!(bench.core.has_work());
     bench.respond(first.unwrap(), &FcpRsp::default());
     bench.step();
@@ -100,13 +100,13 @@ fn a_consumer_may_vanish_with_commands_out() {
     let waker = Arc::new(Waker::new().unwrap());
     drop(std::mem::replace(&mut bench.consumer, bench.core.attach_consumer(4, waker)));
     bench.advance(TICK);
+    bench.core.drop_finished_consumers();
     assert!(bench.core.consumers[0].is_some(), "its command is out");
     bench.respond(ox_id, &FcpRsp { flags: rsp_flags::UNDER, residual: 5000, ..FcpRsp::default() });
-    bench.advance(TICK);
+    bench.core.drop_finished_consumers();
     assert!(bench.core.consumers[0].is_none());
 }
 
-/// The loop around the core, in both of its modes: work while it sleeps wakes it, and stopping ends what is out.
 #[test]
 fn more_consumers_come_and_go_between_two_looks_than_there_is_room_for() {
     let mut bench = Bench::new();
@@ -120,13 +120,15 @@ fn more_consumers_come_and_go_between_two_looks_than_there_is_room_for() {
     assert_eq!(bench.sent().len(), 1);
 }
 
+/// The loop around the core, in both of its modes: work while it sleeps wakes it, and stopping ends what is out.
 #[test]
 fn a_thread_serves_commands_and_ends_them_when_it_stops() {
     use thread::{CoreThread, PollMode, ThreadConfig};
     for poll_mode in [PollMode::Busy, PollMode::Adaptive] {
         let (port, mut wire) = memory::pair(memory::MemoryConfig::default());
         let (waker, ours) = (Arc::new(Waker::new().unwrap()), Arc::new(Waker::new().unwrap()));
-        let core = Core::new(port, &CoreConfig { number: 2 }, Arc::clone(&waker), Arc::clone(&ours));
+        let core =
+            Core::new(port, &CoreConfig { number: 2, cores: 7 }, Arc::clone(&waker), Arc::clone(&ours));
         let thread = CoreThread::spawn(core, waker, ThreadConfig { cpu: None, poll_mode }).unwrap();
         thread.handle().control_link().send(ToCore::SetNexus(NEXUS, Box::new(nexus()))).unwrap();
         let mut consumer = thread.handle().attach_consumer(4, ours);

@@ -3,6 +3,7 @@
 mod data;
 mod faults;
 mod lifecycle;
+mod recovery;
 
 use super::*;
 use crate::port::memory::{self, MemoryPort};
@@ -67,7 +68,7 @@ impl Bench {
     fn with_nexus(nexus: &Nexus) -> Self {
         let (port, wire) = memory::pair(memory::MemoryConfig::default());
         let waker = || Arc::new(Waker::new().unwrap());
-        let mut core = Core::new(port, &CoreConfig { number: 2 }, waker(), waker());
+        let mut core = Core::new(port, &CoreConfig { number: 2, cores: 7 }, waker(), waker());
         let link = core.control_link();
         let consumer = core.attach_consumer(2048, waker());
         link.send(ToCore::SetNexus(NEXUS, Box::new(*nexus))).unwrap();
@@ -149,6 +150,17 @@ impl Bench {
     fn transfer_ready(&mut self, ox_id: u16, offset: u32, len: u32) {
         let ready = FcpXferRdy { offset: offset.into(), burst_len: len.into(), reserved: 0.into() };
         self.inject_fc(&target_header(RCtl::DATA_DESCRIPTOR, 0x89_0000, ox_id), ready.as_bytes());
+    }
+
+    /// The answer to an ABTS.
+    fn answer_abort(&mut self, r_ctl: RCtl, ox_id: u16) {
+        let header = FcHeader { fc_type: FcType::BLS, ..target_header(r_ctl, 0xd8_0000, ox_id) };
+        self.inject_fc(&header, &[0; 12]);
+    }
+
+    /// OX_IDs that rest.
+    fn resting(&self) -> usize {
+        self.core.report().resting_ox_ids
     }
 
     fn completion(&mut self) -> fc::messages::Completion {

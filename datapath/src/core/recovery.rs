@@ -1,0 +1,279 @@
+//! What is done about exchanges that are silent, or miss something (FCP-4, 12).
+//!
+//! A target that is silent for longer than it usually takes is asked by REC, which costs two short frames and harms
+//! nothing. If it works on the command, it gets more time, twice as much each time. If it is done with the command or
+//! knows nothing of it, a frame was lost, and the command ends at once, for its consumer to repeat it. Where the target
+//! may still hold the exchange, it is aborted before: no write data of it can then reach the disk after that of its
+//! repetition. So it is when a target has less of a write than was sent to it.
+//!
+//! An OX_ID of which frames are missing rests for R_A_TOV, singly: the others stay.
+
+use super::exchange::Phase;
+use super::nexus::FrameFields;
+use super::ox_ids::{Qualified, Rest};
+use super::{Core, TICK};
+use crate::port::Port;
+use fc::fcp::Standing;
+use fc::messages::{Ended, Transfer, TransportError};
+use fc::time::{Duration, Instant};
+use fc::wire::els::{ElsRequest, ExchangeIds};
+use fc::wire::header::{FCtl, FcType, RCtl, UNASSIGNED_XID};
+
+/// Questions out at a time. Were a target slow all of a sudden, questions about all of its commands would make it
+/// slower still.
+const MAX_QUESTIONS: usize = 32;
+
+/// How long data may come after the response that it belongs to, by another path: frames of an exchange keep their
+/// order in most fabrics.
+const REORDER_WAIT: Duration = Duration::from_micros(500);
+
+/// R_A_TOV where the nexus is gone (FC-FS-3, 20.2.1.4).
+const DEFAULT_R_A_TOV: Duration = Duration::from_secs(10);
+
+/// F_CTL of ABTS: it ends its sequence and waits for the answer (FC-FS-3, 16.3.2).
+const ABTS_F_CTL: u32 = FCtl::END_SEQUENCE | FCtl::TRANSFER_INITIATIVE;
+
+impl<P: Port> Core<P> {
+    /// Looks at what is due.
+    pub(super) fn check_deadlines(&mut self, now: Instant) {
+        for index in self.exchanges.due(now) {
+            self.look_at(now, index);
+        }
+        while self.exchanges.next_rested().is_some_and(|at| at <= now) {
+            let rest = self.exchanges.end_rest().expect("the first one");
+            self.reinstate(now, &rest);
+        }
+        self.drop_finished_consumers();
+        let next = self.exchanges.next_deadline().into_iter().chain(self.exchanges.next_rested()).min();
+        self.next_look = next.map(|at| at.max(now + TICK));
+    }
+
+    fn look_at(&mut self, now: Instant, index: u16) {
+        let exchange = self.exchanges.get(index);
+        let is_over = exchange.expires <= now;
+        match exchange.phase {
+            Phase::Open if is_over => self.abort(now, index, TransportError::TimedOut),
+            Phase::Open => self.wait_or_ask(now, index),
+            Phase::Answered => {
+                let expected = exchange.answer.expect("it is answered").transferred;
+                let moved = exchange.moved.contiguous();
+                self.counters.lost += 1;
+                self.fail(now, index, TransportError::DataMissing { expected, moved });
+            }
+            Phase::Aborting if is_over => self.fail(now, index, exchange.error),
+            Phase::Aborting => self.send_abort(now, index),
+            Phase::Free => unreachable!("a free exchange has no deadline"),
+        }
+    }
+
+    /// Looks again later if something has moved since the last look, else asks the target.
+    fn wait_or_ask(&mut self, now: Instant, index: u16) {
+        let exchange = self.exchanges.get_mut(index);
+        let moved = exchange.moved.contiguous();
+        let entry = self.nexuses.get(exchange.nexus).expect("an exchange that is open has its nexus");
+        if moved != exchange.seen || exchange.burst.is_some() {
+            exchange.seen = moved;
+            exchange.deadline = exchange.expires.min(now + exchange.patience);
+        } else if entry.answers_questions {
+            let (next_patience, expires) =
+                ((exchange.patience * 2).min(entry.nexus.e_d_tov), exchange.expires);
+            let is_asked = self.ask(now, index);
+            let exchange = self.exchanges.get_mut(index);
+            if is_asked {
+                exchange.patience = next_patience;
+                exchange.deadline = expires.min(now + next_patience);
+            } else {
+                exchange.deadline = expires.min(now + TICK);
+            }
+        } else {
+            exchange.deadline = exchange.expires;
+        }
+    }
+
+    /// Sends REC for an exchange, if that can be done now.
+    fn ask(&mut self, now: Instant, index: u16) -> bool {
+        let rests_until = now + self.r_a_tov(self.exchanges.get(index).nexus);
+        self.exchanges.close_question(index, Some(rests_until));
+        if self.exchanges.questions() >= MAX_QUESTIONS {
+            return false;
+        }
+        let Some(frame) = self.allocate() else { return false };
+        let Some(ox_id) = self.exchanges.open_question(index) else {
+            self.port.release(frame);
+            return false;
+        };
+        let exchange = self.exchanges.get(index);
+        let rec = ElsRequest::Rec(ExchangeIds::new(exchange.our_id, exchange.ox_id, exchange.rx_id));
+        self.counters.questions += 1;
+        self.send_fields(frame, exchange.nexus, &els_request(ox_id), &rec.to_payload());
+        true
+    }
+
+    /// Acts on what a target says of an exchange.
+    pub(super) fn handle_standing(&mut self, now: Instant, index: u16, standing: Option<Standing>) {
+        self.exchanges.close_question(index, None);
+        let exchange = self.exchanges.get_mut(index);
+        let sent = exchange.moved.contiguous();
+        // What moved after the question is news that the answer doesn't know.
+        let is_current = sent == exchange.seen && exchange.burst.is_none();
+        let is_write = matches!(exchange.transfer, Transfer::Write(_));
+        let entry = self.nexuses.get_mut(exchange.nexus).expect("an exchange that is open has its nexus");
+        match standing {
+            Some(Standing::Over) if is_current => {
+                self.counters.lost += 1;
+                self.fail(now, index, TransportError::Lost);
+            }
+            Some(Standing::Waiting) if is_current && is_write => self.abort_lost(now, index),
+            // Told twice: a target may take questions faster than data.
+            Some(Standing::Working { moved })
+                if is_write && is_current && moved == exchange.told && moved < sent && moved > 0 =>
+            {
+                self.abort_lost(now, index);
+            }
+            Some(Standing::Working { moved }) => {
+                exchange.told = moved;
+                entry.latency.note(now.since(exchange.started));
+            }
+            Some(Standing::Unsupported) => entry.answers_questions = false,
+            Some(Standing::Over | Standing::Waiting) | None => {}
+        }
+    }
+
+    /// Ends a write that the target holds open for frames that were lost.
+    fn abort_lost(&mut self, now: Instant, index: u16) {
+        self.counters.lost += 1;
+        self.abort(now, index, TransportError::Lost);
+    }
+
+    /// Notes an answer whose data may still be on its way.
+    pub(super) fn await_data(&mut self, now: Instant, index: u16, answer: Ended) {
+        let rests_until = now + self.r_a_tov(self.exchanges.get(index).nexus);
+        self.exchanges.close_question(index, Some(rests_until));
+        let exchange = self.exchanges.get_mut(index);
+        exchange.phase = Phase::Answered;
+        exchange.answer = Some(answer);
+        exchange.deadline = now + REORDER_WAIT;
+        self.look_by(now + REORDER_WAIT);
+    }
+
+    /// Aborts an exchange; its command ends with `error` when the target has answered, or hasn't for long.
+    pub(super) fn abort(&mut self, now: Instant, index: u16, error: TransportError) {
+        self.counters.aborts += 1;
+        let rests_until = now + self.r_a_tov(self.exchanges.get(index).nexus);
+        self.exchanges.close_question(index, Some(rests_until));
+        let exchange = self.exchanges.get_mut(index);
+        let entry = self.nexuses.get(exchange.nexus).expect("an exchange that is open has its nexus");
+        exchange.phase = Phase::Aborting;
+        exchange.error = error;
+        exchange.patience = entry.patience();
+        // BA_ACC is due within E_D_TOV. Write data without it may reach the disk for as long as a frame lives.
+        exchange.expires =
+            now + if exchange.has_sent_data() { entry.nexus.r_a_tov } else { entry.nexus.e_d_tov * 2 };
+        exchange.burst = None;
+        self.send_abort(now, index);
+    }
+
+    /// Sends ABTS, again if it is not the first time: it may get lost as any frame may.
+    fn send_abort(&mut self, now: Instant, index: u16) {
+        let seq_id = self.exchanges.get(index).next_seq_id;
+        let is_sent = self.send_basic(index, RCtl::ABTS, ABTS_F_CTL, seq_id, &[]);
+        let exchange = self.exchanges.get_mut(index);
+        let wait = if is_sent { exchange.patience } else { TICK };
+        if is_sent {
+            exchange.patience *= 2;
+        }
+        exchange.deadline = exchange.expires.min(now + wait);
+        let deadline = exchange.deadline;
+        self.look_by(deadline);
+    }
+
+    /// Ends a command whose abort the target has answered. If it accepted, it keeps its side until RRQ.
+    pub(super) fn handle_abort_answer(&mut self, now: Instant, index: u16, is_accepted: bool) {
+        self.counters.failed += 1;
+        let exchange = self.exchanges.get(index);
+        let qualified = is_accepted.then_some(Qualified {
+            nexus: exchange.nexus,
+            our_id: exchange.our_id,
+            peer_id: exchange.peer_id,
+            rx_id: exchange.rx_id,
+        });
+        let (error, until) = (exchange.error, now + self.r_a_tov(exchange.nexus));
+        self.finish(now, index, Err(error));
+        self.exchanges.rest(index, until, qualified);
+        self.look_by(until);
+    }
+
+    /// Answers a target's ABTS with BA_ACC (FC-FS-3, 16.3.3): no sequence is worth keeping. Without a frame for it
+    /// the target aborts again.
+    pub(super) fn accept_abort(&mut self, index: u16) {
+        let exchange = self.exchanges.get(index);
+        let ([o0, o1], [r0, r1]) = (exchange.ox_id.to_be_bytes(), exchange.rx_id.to_be_bytes());
+        let payload = [0, 0, 0, 0, o0, o1, r0, r1, 0, 0, 0xff, 0xff];
+        let f_ctl = FCtl::SEQUENCE_RECIPIENT | FCtl::LAST_SEQUENCE | FCtl::END_SEQUENCE;
+        self.send_basic(index, RCtl::BA_ACC, f_ctl, exchange.next_seq_id, &payload);
+    }
+
+    fn send_basic(&mut self, index: u16, r_ctl: RCtl, f_ctl: u32, seq_id: u8, payload: &[u8]) -> bool {
+        let Some(frame) = self.allocate() else { return false };
+        let exchange = self.exchanges.get(index);
+        let fields = FrameFields {
+            r_ctl,
+            fc_type: FcType::BLS,
+            f_ctl: FCtl::new(f_ctl),
+            seq_id,
+            seq_cnt: 0,
+            ox_id: exchange.ox_id,
+            rx_id: exchange.rx_id,
+            parameter: 0,
+        };
+        self.send_fields(frame, exchange.nexus, &fields, payload);
+        true
+    }
+
+    /// Ends a command with an error. Its OX_ID rests until no frame of it can be on its way.
+    pub(super) fn fail(&mut self, now: Instant, index: u16, error: TransportError) {
+        self.counters.failed += 1;
+        let until = now + self.r_a_tov(self.exchanges.get(index).nexus);
+        self.finish(now, index, Err(error));
+        self.exchanges.rest(index, until, None);
+        self.look_by(until);
+    }
+
+    /// Tells the responder of an aborted exchange that its IDs may be used again (FC-LS-3, 4.2.12). It has a timer of
+    /// its own for where there is no frame to tell it by.
+    fn reinstate(&mut self, now: Instant, rest: &Rest) {
+        let Some(qualified) = &rest.qualified else { return };
+        let is_same = |entry: &&super::nexus::NexusEntry| {
+            (entry.nexus.s_id, entry.nexus.d_id) == (qualified.our_id, qualified.peer_id)
+        };
+        let Some(entry) = self.nexuses.get(qualified.nexus).filter(is_same) else { return };
+        let until = now + entry.nexus.r_a_tov;
+        let Some(frame) = self.allocate() else { return };
+        let Some(ox_id) = self.exchanges.notice(until) else { return self.port.release(frame) };
+        let rrq = ElsRequest::Rrq(ExchangeIds::new(qualified.our_id, rest.ox_id, qualified.rx_id));
+        self.send_fields(frame, qualified.nexus, &els_request(ox_id), &rrq.to_payload());
+    }
+
+    pub(super) fn r_a_tov(&self, nexus: u16) -> Duration {
+        self.nexuses.get(nexus).map_or(DEFAULT_R_A_TOV, |entry| entry.nexus.r_a_tov)
+    }
+
+    /// Deadlines are to be looked at by then.
+    pub(super) fn look_by(&mut self, deadline: Instant) {
+        self.next_look = Some(self.next_look.map_or(deadline, |earlier| earlier.min(deadline)));
+    }
+}
+
+/// The fields of a link service request.
+fn els_request(ox_id: u16) -> FrameFields {
+    FrameFields {
+        r_ctl: RCtl::ELS_REQUEST,
+        fc_type: FcType::ELS,
+        f_ctl: FCtl::REQUEST,
+        seq_id: 0,
+        seq_cnt: 0,
+        ox_id,
+        rx_id: UNASSIGNED_XID,
+        parameter: 0,
+    }
+}

@@ -1,0 +1,108 @@
+//! What lost frames cost a disk's users: real rings on veth, and a SAN that loses frames each way.
+//!
+//! Prints what it measured. Every byte is checked meanwhile. What losses cost without a machine's noise, the end-to-end
+//! simulation says (`end_to_end/losses.rs`).
+
+use datapath::port::nic::NicKind;
+use initiator::{Config, Disk, Initiator};
+use san::{FaultsConfig, Order, SanConfig};
+use std::time::Duration;
+use tests::{have_root, in_network_namespace, veth_pair};
+use xfcoe::interrupt::Interrupt;
+use xfcoe::san_thread::{Place, SanThread};
+use xfcoe::workload::{self, End, Ledger, Workload};
+
+const LOGIN: Duration = Duration::from_secs(15);
+const ROUND: Duration = Duration::from_secs(1);
+/// Other work on the machine can spoil a measurement.
+const ATTEMPTS: u32 = 4;
+const RANGE_LEN: u64 = 16 << 20;
+
+/// What is left at a loss of so many frames in a million.
+struct Bound {
+    loss_ppm: u32,
+    /// Of the rate without loss.
+    least_share: f64,
+    /// Which 99.9% of the I/Os keep, beyond what they take without loss.
+    p999: Duration,
+}
+
+impl Bound {
+    fn is_kept(&self, good: &Measured, lossy: &Measured) -> bool {
+        lossy.iops >= self.least_share * good.iops
+            && lossy.p999 < self.p999 + good.p999
+            && lossy.longest < Duration::from_secs(1)
+    }
+}
+
+const BOUNDS: [Bound; 2] = [
+    Bound { loss_ppm: 1_000, least_share: 0.8, p999: Duration::from_millis(20) },
+    Bound { loss_ppm: 10_000, least_share: 0.4, p999: Duration::from_millis(100) },
+];
+
+#[derive(Debug)]
+struct Measured {
+    iops: f64,
+    p999: Duration,
+    longest: Duration,
+}
+
+fn measure(disk: &Disk, read_percent: u8) -> Measured {
+    let workload = Workload {
+        order: workload::Order::Random,
+        read_percent,
+        io_len: 4096,
+        depth: 32,
+        range: 0..RANGE_LEN,
+        end: End::After(ROUND),
+    };
+    let fill =
+        Workload { order: workload::Order::Sequential, read_percent: 0, end: End::Once, ..workload.clone() };
+    let mut ledger = Some(Ledger::new(&workload, disk.info().block_len, 1).unwrap());
+    fill.run(disk, &mut ledger, &Interrupt::default()).unwrap();
+    let measured = workload.run(disk, &mut ledger, &Interrupt::default()).unwrap();
+    let latency_ns = if read_percent == 0 { measured.writes } else { measured.reads };
+    Measured {
+        iops: latency_ns.len() as f64 / measured.elapsed.as_secs_f64(),
+        p999: Duration::from_nanos(latency_ns.value_at_quantile(0.999)),
+        longest: Duration::from_nanos(latency_ns.max()),
+    }
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "the figures are for who runs the tests")]
+fn lost_frames_cost_milliseconds() {
+    if !have_root() {
+        return;
+    }
+    in_network_namespace(|| {
+        veth_pair("xfcoe0", "san0", 2500);
+        let place = Place { interface: "san0".into(), kind: NicKind::AfXdp, namespace: None, cpu: None };
+        let san = SanThread::start(place, SanConfig::default()).unwrap();
+        let initiator = Initiator::start(Config::new("xfcoe0")).unwrap();
+        let disks = initiator.wait_for_disks(LOGIN);
+        let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
+        let lose = |loss_ppm| {
+            san.order(Order::Faults(FaultsConfig { loss_ppm, seed: 1, ..FaultsConfig::default() })).unwrap();
+        };
+        for (what, read_percent) in [("reads", 100), ("writes", 0)] {
+            for bound in BOUNDS {
+                let is_kept = (0..ATTEMPTS).any(|_| {
+                    let good = measure(disk, read_percent);
+                    lose(bound.loss_ppm);
+                    let lossy = measure(disk, read_percent);
+                    lose(0);
+                    let share = lossy.iops / good.iops;
+                    eprintln!(
+                        "LOSS 4 KiB {what}, depth 32, {} ppm lost: {share:.2} of the rate, {lossy:.0?}; none lost: {good:.0?}",
+                        bound.loss_ppm
+                    );
+                    bound.is_kept(&good, &lossy)
+                });
+                assert!(is_kept, "{what}, {} ppm lost: worse than it may be in each attempt", bound.loss_ppm);
+            }
+        }
+        initiator.stop();
+        san.stop().unwrap();
+    });
+}
