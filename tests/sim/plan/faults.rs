@@ -7,10 +7,12 @@ use fc::time::Duration;
 use fc::wire::Wwn;
 use san::{CommandFailure, Death, Fault, FaultsConfig, LoginKind, Order, SanConfig};
 
-/// How late a frame may be, or how old when it comes again, in times that one frame takes. The network of a fabric
-/// may keep one for R_A_TOV; but an initiator uses an OX_ID again after eight commands, and takes what is older for
-/// the new command's. Eight commands take sixteen frames' time at least.
-const MAX_LATENESS: u32 = 12;
+/// How late a frame may be, or how old when it comes again. The network of a fabric may keep one for R_A_TOV; but an
+/// initiator uses an OX_ID again after all others, and takes what is older for the new command's. No load here has so
+/// many commands in this time.
+const MAX_LATENESS: Duration = Duration::from_secs(2);
+/// How late a frame is in a network that is merely uneven, in times that one frame takes.
+const UNEVENNESS: u32 = 12;
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
@@ -277,6 +279,8 @@ impl Faults<'_> {
     }
 
     fn lateness(&mut self) -> Duration {
-        self.time_up_to(self.place.latency * MAX_LATENESS)
+        let most = [self.place.latency * UNEVENNESS, MAX_LATENESS];
+        let most = self.chance.one_of(&most);
+        self.time_up_to(most)
     }
 }
