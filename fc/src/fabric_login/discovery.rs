@@ -3,7 +3,7 @@
 use super::register::name_server_request;
 use super::{PortChanges, Session};
 use crate::exchange::{Answer, Failure, Request};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::ct::{
     CtExplanation, CtReason, CtReject, GpnFtEntry, NameServerRequest, PortEntries, PortScope, port_name_reply,
 };
@@ -15,6 +15,9 @@ use alloc::vec::Vec;
 
 /// The most ports that are remembered: zoning keeps what an initiator sees far below.
 pub const MAX_LISTED_PORTS: usize = 512;
+/// How often the list is asked for though no change was told: the frame that told it may have been lost, and a fabric
+/// doesn't tell twice.
+const LIST_INTERVAL: Duration = Duration::from_secs(30);
 /// Changes that are asked about one by one; for more than these the whole list is one question.
 const MAX_CHANGES: usize = 16;
 
@@ -24,6 +27,8 @@ pub(super) struct Discovery {
     ports: BTreeMap<FcId, Wwn>,
     changes: Vec<RscnPage>,
     query: Query,
+    /// When the list was asked for last.
+    listed: Instant,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,7 +54,7 @@ impl Discovery {
     /// `ports` are known from before; all of them will be looked for.
     pub(super) fn new(ports: BTreeMap<FcId, Wwn>) -> Self {
         let everything = RscnPage::new(RscnFormat::Fabric, FcId::UNASSIGNED);
-        Self { ports, changes: Vec::from([everything]), query: Query::Idle }
+        Self { ports, changes: Vec::from([everything]), query: Query::Idle, listed: Instant::ZERO }
     }
 
     pub(super) fn into_ports(self) -> BTreeMap<FcId, Wwn> {
@@ -78,27 +83,32 @@ impl Discovery {
             Query::Out(_) => return None,
             Query::Waiting { until, .. } if *until > now => return None,
             Query::Waiting { subject, .. } => subject.clone(),
-            Query::Idle => self.next_subject()?,
+            Query::Idle => self.next_subject(now)?,
         };
         let request = match &subject {
-            Subject::List(_) => NameServerRequest::GpnFt(PortScope::fabric(FcType::FCP)),
+            Subject::List(_) => {
+                self.listed = now;
+                NameServerRequest::GpnFt(PortScope::fabric(FcType::FCP))
+            }
             Subject::Name(id) => NameServerRequest::GpnId(*id),
         };
         self.query = Query::Out(subject);
         Some(name_server_request(session, request))
     }
 
-    fn next_subject(&mut self) -> Option<Subject> {
-        if self.changes.iter().any(|page| page.format() != RscnFormat::Port) {
+    fn next_subject(&mut self, now: Instant) -> Option<Subject> {
+        let is_due = self.listed + LIST_INTERVAL <= now;
+        if is_due || self.changes.iter().any(|page| page.format() != RscnFormat::Port) {
             return Some(Subject::List(core::mem::take(&mut self.changes)));
         }
         if self.changes.is_empty() { None } else { Some(Subject::Name(self.changes.remove(0).id)) }
     }
 
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.query {
             Query::Waiting { until, .. } => Some(until),
-            Query::Idle | Query::Out(_) => None,
+            Query::Idle => Some(self.listed + LIST_INTERVAL),
+            Query::Out(_) => None,
         }
     }
 

@@ -98,6 +98,12 @@ impl Bench {
         self.now = end;
     }
 
+    /// Whether nothing is out, rests or is to be tried again: but for the list, which is asked for now and then.
+    fn is_quiet(&self) -> bool {
+        self.port.exchanges.is_empty()
+            && self.port.ports.values().all(|entry| entry.port.poll_timeout().is_none())
+    }
+
     /// A link service from `from`; gives the reply, if it is the first frame to come.
     fn ask(&mut self, from: FcId, request: &ElsRequest) -> Option<FcFrame> {
         let kind = (RCtl::ELS_REQUEST, FcType::ELS);

@@ -59,7 +59,7 @@ fn a_login_goes_as_linux_goes() {
         assert_eq!((target.id, target.port_name), (target_id(0), target_name(target_id(0))));
         assert_eq!(target.max_payload_len, 2048);
         assert!(target.parameters & fcp_parameters::TARGET != 0 && target.has_retry());
-        assert_eq!(bench.port.poll_timeout(), None, "nothing is left to wait for");
+        assert!(bench.is_quiet(), "nothing is left to wait for");
     }
 }
 
@@ -84,7 +84,7 @@ fn every_lost_frame_is_made_up_for() {
             assert_eq!(events.iter().find(is_bad), None, "{lost}");
             // IDs have rested and are free again.
             bench.pass(Duration::from_secs(60));
-            assert_eq!(bench.port.poll_timeout(), None, "{lost}");
+            assert!(bench.is_quiet(), "{lost}");
         }
     }
 }
@@ -287,6 +287,22 @@ fn a_shutdown_says_goodbye_to_everyone() {
 }
 
 #[test]
+fn a_change_that_nobody_told_is_noticed() {
+    let mut bench = Bench::online(2);
+    bench.fabric.targets = Vec::from([target_id(1), target_id(2)]);
+    bench.pass(Duration::from_secs(29));
+    assert_eq!(bench.take_log(), [""; 0]);
+    bench.pass(Duration::from_secs(1));
+    let found = Event::TargetReady(*bench.port.targets().find(|target| target.id == target_id(2)).unwrap());
+    assert_eq!(bench.take_events(), [gone(0, GoneReason::Unlisted), found]);
+    assert_eq!(
+        bench.take_log().iter().filter(|entry| entry.contains("020001")).count(),
+        0,
+        "the other one stays"
+    );
+}
+
+#[test]
 fn flapping_links_and_silent_targets_leave_nothing_behind() {
     let mut bench = Bench::new(100);
     for _ in 0..30 {
@@ -302,7 +318,7 @@ fn flapping_links_and_silent_targets_leave_nothing_behind() {
     bench.settle();
     bench.pass(Duration::from_secs(120));
     assert_eq!(bench.port.targets().count(), 100);
-    assert_eq!(bench.port.poll_timeout(), None);
+    assert!(bench.is_quiet());
 }
 
 #[test]
