@@ -7,10 +7,6 @@ use fc::time::Duration;
 use fc::wire::Wwn;
 use san::{CommandFailure, Death, Fault, FaultsConfig, LoginKind, Order, SanConfig};
 
-/// How late a frame may be, or how old when it comes again. The network of a fabric may keep one for R_A_TOV; but an
-/// initiator uses an OX_ID again after all others, and takes what is older for the new command's. No load here has so
-/// many commands in this time.
-const MAX_LATENESS: Duration = Duration::from_secs(2);
 /// How late a frame is in a network that is merely uneven, in times that one frame takes.
 const UNEVENNESS: u32 = 12;
 
@@ -278,8 +274,12 @@ impl Faults<'_> {
         self.time_up_to(Duration::from_millis(most))
     }
 
+    /// How late a frame may be, or how old when it comes again: half of the longest that the network of a fabric may
+    /// keep it, since what comes late may be the answer to what came late. An initiator gives its OX_IDs in turn, and no
+    /// load here has so many commands in this time that one came back.
     fn lateness(&mut self) -> Duration {
-        let most = [self.place.latency * UNEVENNESS, MAX_LATENESS];
+        let half_r_a_tov = Duration::from_millis(self.place.sans[0].r_a_tov_ms.into()) / 2;
+        let most = [self.place.latency * UNEVENNESS, half_r_a_tov];
         let most = self.chance.one_of(&most);
         self.time_up_to(most)
     }
