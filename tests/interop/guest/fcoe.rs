@@ -19,11 +19,11 @@ impl Guest {
         Ok(())
     }
 
-    /// Makes an FCoE port on an interface, for neighbours.
+    /// Makes an FCoE port on an interface, for neighbours. Newer kernels want the mode's name as they show it.
     pub(crate) fn start_vn2vn(&mut self, interface: &str) -> anyhow::Result<()> {
         let script = format!(
             "echo {interface} >/sys/bus/fcoe/ctlr_create
-             echo vn2vn >/sys/class/net/{interface}/ctlr_*/mode
+             echo VN2VN >/sys/class/net/{interface}/ctlr_*/mode
              echo 1 >/sys/class/net/{interface}/ctlr_*/enabled"
         );
         self.run(&script, SHORT)?;

@@ -53,6 +53,10 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr
 /// Without what a CPU does at once and emulation byte by byte: copies that it repeats itself, and carry-less products,
 /// which are how CRCs are quick elsewhere.
 const CPU: &str = "max,-erms,-pclmulqdq";
+/// The modules for FCoE, and its `eth0`, whose carrier is there a little after the link is up.
+const START: &str = "modprobe -a virtio_net fcoe sd_mod sg 8021q
+                     ip link set eth0 up
+                     until grep -q up /sys/class/net/eth0/operstate; do sleep 0.1; done";
 const AGENT: &str = include_str!("agent");
 // On an idle machine these are a tenth: what hangs is to be noticed, and not what is slow.
 /// How long a guest may take to boot.
@@ -107,7 +111,7 @@ impl Guest {
         let qemu = qemu(config, image, &place, &folder);
         let mut guest = Self::start(qemu, folder, deadline)?;
         guest.wait(Running(0), BOOT).context("the guest does not boot")?;
-        guest.run("modprobe -a virtio_net fcoe sd_mod sg 8021q; ip link set eth0 up", SHORT)?;
+        guest.run(START, SHORT)?;
         Ok(guest)
     }
 
