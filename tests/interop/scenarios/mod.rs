@@ -9,6 +9,7 @@
 //! - `lab.guest("guest", GuestConfig::default())` boots Linux. `guest.run(script, timeout)` runs a bash script in
 //!   it and fails where one of its commands does; `guest.spawn` and `guest.wait` are for what goes on meanwhile. A
 //!   guest has all tools of the packages that `interop/packages` lists, and writes to `/lab` what is to be kept.
+//!   `lab.bring("xfcoe")` puts a program of ours there, as it was built for release.
 //!
 //! Dropping one of them is pulling its plug. What fails is an error with what was expected and what was seen:
 //! `anyhow::ensure!` and `context`. Every wait has a time-out, and a scenario takes at most three minutes on two idle
