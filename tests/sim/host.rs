@@ -206,6 +206,11 @@ impl Host {
         disks.chain(self.core.poll_timeout()).chain(self.control.poll_timeout()).min()
     }
 
+    /// Exchanges of the core that are out or rest.
+    pub(crate) fn open_exchanges(&self) -> usize {
+        self.core.report().open_exchanges
+    }
+
     /// Logs out, and then does nothing more.
     pub(crate) fn shut_down(&mut self, now: Instant) {
         self.is_shutting_down = true;

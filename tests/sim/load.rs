@@ -196,6 +196,9 @@ impl Load {
         };
         let Slot::Waiting { began, what, .. } = self.slots[at] else { unreachable!("chosen above") };
         let is_good = done.result.is_ok();
+        if matches!(what, What::Read(_) | What::Write(_)) && done.buffer.is_none() {
+            return Err(format!("request {} ended without its buffer", done.tag));
+        }
         match what {
             What::Read(read) => {
                 let buffer = done.buffer.filter(|_| is_good);

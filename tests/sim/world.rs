@@ -16,6 +16,8 @@ use san::{Mode, Order, San};
 /// How long it may take after the last fault until all is well: logins and looks for LUNs are tried again after 30 s at
 /// the latest, and a command is aborted after 10 s.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long an exchange may rest: its R_A_TOV, from when an answer to its ABTS has stayed out.
+const REST_TIME: Duration = Duration::from_secs(30);
 /// How long a program lets an initiator log out.
 const LOGOUT_TIME: Duration = Duration::from_secs(1);
 /// Rounds in which a SAN must have done everything that can be done at one moment.
@@ -139,6 +141,7 @@ impl<'a> World<'a> {
         self.each_load(Load::look);
         self.insist(deadline, |world| world.lack(Load::has_looked, "not all blocks have been read"))?;
         self.check_disks()?;
+        self.check_exchanges()?;
         let (requests, failures) = self.counts();
         self.log_out()?;
         let now = self.now;
@@ -371,6 +374,17 @@ impl<'a> World<'a> {
             checked.map_err(|wrong| self.failure(format!("disk {key} in its SAN is wrong: {wrong}")))?;
         }
         Ok(())
+    }
+
+    /// Lets what rests have its rest; then every exchange must be free.
+    fn check_exchanges(&mut self) -> Result<(), Failure> {
+        self.run_until(self.now + REST_TIME, |_| None)?;
+        let is_open = |host: &Node<Host>| host.it.open_exchanges() > 0;
+        self.hosts.iter().position(is_open).map_or(Ok(()), |number| {
+            let open = self.hosts[number].it.open_exchanges();
+            Err(self
+                .failure(format!("initiator {number} has {open} exchanges open, though nothing is asked")))
+        })
     }
 
     fn counts(&self) -> (u64, u64) {
