@@ -1,5 +1,6 @@
 //! What an initiator must not do, by what is seen of it on its link.
 
+use fc::messages::ox_id;
 use fc::time::{Duration, Instant};
 use fc::wire::FcId;
 use fc::wire::els::ElsCommand;
@@ -43,33 +44,43 @@ impl Audit {
     pub(crate) fn sent(&mut self, now: Instant, bytes: &[u8]) -> Result<(), String> {
         let Some((header, payload)) = fc_frame(bytes) else { return Ok(()) };
         let pair = (header.s_id, header.d_id);
+        let ox_id = header.ox_id.get();
+        let is_cores = ox_id::core(ox_id) != ox_id::CONTROL;
         match (header.r_ctl, header.fc_type) {
-            (RCtl::ELS_REQUEST, FcType::ELS) => {
+            // Logins, and what keeps them.
+            (RCtl::ELS_REQUEST, FcType::ELS) if !is_cores => {
                 if let Ok(ElsCommand::PLOGI | ElsCommand::LOGO) = ElsCommand::of(payload) {
                     self.logins.remove(&pair);
                 }
             }
-            (_, FcType::FCP) if !self.logins.contains(&pair) => {
-                return Err(format!(
-                    "FCP from {} to {} ({:?}), between which there is no login",
-                    header.s_id, header.d_id, header.r_ctl
-                ));
+            (RCtl::COMMAND, FcType::FCP) | (RCtl::ELS_REQUEST, FcType::ELS) => {
+                self.check_login(header)?;
+                self.check_rest(now, ox_id)?;
             }
-            (RCtl::COMMAND, FcType::FCP) => {
-                let ox_id = header.ox_id.get();
-                if let Some(until) = self.resting.remove(&ox_id).filter(|&until| now < until) {
-                    let left = until.since(now);
-                    return Err(format!(
-                        "OX_ID {ox_id:#06x} is used again {left:?} before R_A_TOV has passed since its ABTS"
-                    ));
-                }
-            }
+            (_, FcType::FCP) => self.check_login(header)?,
             (RCtl::ABTS, FcType::BLS) => {
-                self.resting.insert(header.ox_id.get(), now + self.r_a_tov);
+                self.resting.insert(ox_id, now + self.r_a_tov);
+                if is_cores {
+                    self.check_login(header)?;
+                }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn check_login(&self, header: &FcHeader) -> Result<(), String> {
+        let FcHeader { s_id, d_id, r_ctl, .. } = *header;
+        if self.logins.contains(&(s_id, d_id)) {
+            return Ok(());
+        }
+        Err(format!("a frame ({r_ctl:?}) goes from {s_id} to {d_id}, between which there is no login"))
+    }
+
+    fn check_rest(&mut self, now: Instant, ox_id: u16) -> Result<(), String> {
+        let Some(until) = self.resting.remove(&ox_id).filter(|&until| now < until) else { return Ok(()) };
+        let left = until.since(now);
+        Err(format!("OX_ID {ox_id:#06x} is used again {left:?} before R_A_TOV has passed since its ABTS"))
     }
 
     /// A frame comes to the initiator.
@@ -125,26 +136,36 @@ mod tests {
     const OURS: FcId = FcId([1, 1, 1]);
     const TARGET: FcId = FcId([1, 2, 1]);
 
-    fn frame(kind: (RCtl, FcType), (s_id, d_id): (FcId, FcId), payload: &[u8]) -> Vec<u8> {
+    /// An OX_ID of a core's, and one of control's.
+    const CORES: u16 = 0x1230;
+    const CONTROLS: u16 = 0x1230 | ox_id::CONTROL;
+
+    fn frame(kind: (RCtl, FcType), (s_id, d_id): (FcId, FcId), ox_id: u16, payload: &[u8]) -> Vec<u8> {
         let (destination, source) = (MacAddr([2; 6]), MacAddr([4; 6]));
         let ethernet = EthernetHeader { destination, source, vlan: None, ethertype: EtherType::FCOE };
         let mut bytes = vec![0; fcoe::MAX_FRAME_LEN];
-        let header = FcHeader::request(kind, s_id, d_id, 0x1230);
+        let header = FcHeader::request(kind, s_id, d_id, ox_id);
         let len = fcoe::emit(&mut bytes, &ethernet, Sof::I3, &header, payload, Eof::T);
         bytes.truncate(len);
         bytes
     }
 
     fn els(r_ctl: RCtl, path: (FcId, FcId), payload: &[u8]) -> Vec<u8> {
-        frame((r_ctl, FcType::ELS), path, payload)
+        frame((r_ctl, FcType::ELS), path, CONTROLS, payload)
     }
 
     #[test]
     fn fcp_needs_a_login() {
         let mut audit = Audit::new(Duration::from_secs(10));
         let (out, back) = ((OURS, TARGET), (TARGET, OURS));
-        let command = frame((RCtl::COMMAND, FcType::FCP), out, &[0; 32]);
-        let may = |audit: &mut Audit| audit.sent(Instant::ZERO, &command).is_ok();
+        let command = frame((RCtl::COMMAND, FcType::FCP), out, CORES, &[0; 32]);
+        let rec = frame((RCtl::ELS_REQUEST, FcType::ELS), out, CORES, &[ElsCommand::REC.0, 0, 0, 0]);
+        let abort = frame((RCtl::ABTS, FcType::BLS), out, CORES + (1 << ox_id::CORE_BITS), &[]);
+        let may = |audit: &mut Audit| {
+            let may = [&command, &rec, &abort].map(|frame| audit.sent(Instant::ZERO, frame).is_ok());
+            assert!(may == [may[0]; 3], "{may:?}");
+            may[0]
+        };
         assert!(!may(&mut audit));
         audit.received(&els(RCtl::ELS_REPLY, back, &[2, 0, 0, 0]));
         assert!(!may(&mut audit), "an accept of PLOGI is not enough");
@@ -173,9 +194,9 @@ mod tests {
         let mut audit = Audit::new(r_a_tov);
         audit.received(&els(RCtl::ELS_REPLY, (TARGET, OURS), &[2, 0x10, 0, 20]));
         let path = (OURS, TARGET);
-        let command = frame((RCtl::COMMAND, FcType::FCP), path, &[0; 32]);
+        let command = frame((RCtl::COMMAND, FcType::FCP), path, CORES, &[0; 32]);
         audit.sent(Instant::ZERO, &command).unwrap();
-        let abort = frame((RCtl::ABTS, FcType::BLS), path, &[]);
+        let abort = frame((RCtl::ABTS, FcType::BLS), path, CORES, &[]);
         for (after, is_wrong) in [(r_a_tov - Duration::from_nanos(1), true), (r_a_tov, false)] {
             audit.sent(Instant::ZERO, &abort).unwrap();
             assert_eq!(audit.sent(Instant::ZERO + after, &command).is_err(), is_wrong);
