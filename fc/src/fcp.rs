@@ -138,8 +138,11 @@ pub enum Standing {
     },
     /// It waits for us: for write data.
     Waiting,
-    /// It has sent its response, or knows nothing of the exchange. Either the command or the response was lost.
-    Over,
+    /// It has sent its response.
+    Complete,
+    /// It knows no such exchange: the command or the response was lost. Some targets say so, too, of every exchange that
+    /// they are asked for without its RX_ID.
+    Unknown,
     /// It doesn't answer such questions.
     Unsupported,
 }
@@ -151,7 +154,7 @@ impl Standing {
             ElsReply::Rec(status) if status.ox_id.get() == ox_id => {
                 let has = |bit| status.e_stat.get() & bit != 0;
                 Some(if has(ExchangeStatus::COMPLETE) {
-                    Self::Over
+                    Self::Complete
                 } else if has(ExchangeStatus::HAS_INITIATIVE) {
                     Self::Working { moved: status.fc4_value.get() }
                 } else {
@@ -159,7 +162,9 @@ impl Standing {
                 })
             }
             ElsReply::Reject(reject) if reject.reason == Reason::UNSUPPORTED => Some(Self::Unsupported),
-            ElsReply::Reject(reject) if reject.explanation == Explanation::INVALID_XIDS => Some(Self::Over),
+            ElsReply::Reject(reject) if reject.explanation == Explanation::INVALID_XIDS => {
+                Some(Self::Unknown)
+            }
             _ => None,
         }
     }
@@ -265,9 +270,9 @@ mod tests {
         let cases = [
             (status(0), Some(Standing::Waiting)),
             (status(ExchangeStatus::HAS_INITIATIVE), Some(Standing::Working { moved: 5 })),
-            (status(ExchangeStatus::COMPLETE | ExchangeStatus::HAS_INITIATIVE), Some(Standing::Over)),
-            (LsRjt::NO_SUCH_EXCHANGE.into(), Some(Standing::Over)),
-            (reject(Reason::UNABLE, Explanation::INVALID_XIDS), Some(Standing::Over)),
+            (status(ExchangeStatus::COMPLETE | ExchangeStatus::HAS_INITIATIVE), Some(Standing::Complete)),
+            (LsRjt::NO_SUCH_EXCHANGE.into(), Some(Standing::Unknown)),
+            (reject(Reason::UNABLE, Explanation::INVALID_XIDS), Some(Standing::Unknown)),
             (LsRjt::UNSUPPORTED.into(), Some(Standing::Unsupported)),
             (LsRjt::LOGIN_REQUIRED.into(), None),
             (ElsReply::Accept, None),

@@ -9,6 +9,7 @@
 //! A [`Core`] is a value: [`Core::step`] does everything that can be done now. [`thread`] is the loop around it on
 //! a pinned core; the simulation and the tests step it themselves.
 
+mod answers;
 mod exchange;
 mod latency;
 mod nexus;

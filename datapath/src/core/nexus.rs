@@ -1,5 +1,6 @@
 //! The nexuses that commands may name, each with the front of its frames ready to copy.
 
+use super::answers::Answers;
 use super::latency::Latency;
 use fc::messages::{MAX_NEXUSES, Nexus, NexusId};
 use fc::time::Duration;
@@ -16,8 +17,8 @@ pub(super) struct NexusEntry {
     pub(super) nexus: Nexus,
     /// How long its commands take.
     pub(super) latency: Latency,
-    /// It answers REC, as far as is known.
-    pub(super) answers_questions: bool,
+    /// What its answers to questions are worth.
+    pub(super) answers: Answers,
     front: [u8; MAX_FRONT_LEN],
     ethernet_len: usize,
 }
@@ -49,7 +50,7 @@ impl NexusEntry {
         let mut front = [0; MAX_FRONT_LEN];
         let ethernet_len = ethernet.emit(&mut front);
         front[ethernet_len + PROLOGUE_LEN..][..HEADER_LEN].copy_from_slice(header.as_bytes());
-        Self { nexus: *nexus, latency: Latency::default(), answers_questions: true, front, ethernet_len }
+        Self { nexus: *nexus, latency: Latency::default(), answers: Answers::UNTRIED, front, ethernet_len }
     }
 
     /// How long its target may be silent before it is asked.

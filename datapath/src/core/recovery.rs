@@ -2,12 +2,14 @@
 //!
 //! A target that is silent for longer than it usually takes is asked by REC, which costs two short frames and harms
 //! nothing. If it works on the command, it gets more time, twice as much each time. If it is done with the command or
-//! knows nothing of it, a frame was lost, and the command ends at once, for its consumer to repeat it. Where the target
+//! knows nothing of it, a frame was lost, and the command ends at once, for its consumer to repeat it (`answers.rs` says
+//! when that is believed). Where the target
 //! may still hold the exchange, it is aborted before: no write data of it can then reach the disk after that of its
 //! repetition. So it is when a target has less of a write than was sent to it.
 //!
 //! An OX_ID of which frames are missing rests for R_A_TOV, singly: the others stay.
 
+use super::answers::Answers;
 use super::exchange::Phase;
 use super::nexus::FrameFields;
 use super::ox_ids::{Qualified, Rest};
@@ -71,23 +73,21 @@ impl<P: Port> Core<P> {
         let exchange = self.exchanges.get_mut(index);
         let moved = exchange.moved.contiguous();
         let entry = self.nexuses.get(exchange.nexus).expect("an exchange that is open has its nexus");
-        if moved != exchange.seen || exchange.burst.is_some() {
+        let e_d_tov = entry.nexus.e_d_tov;
+        let wait = if moved != exchange.seen || exchange.burst.is_some() {
             exchange.seen = moved;
-            exchange.deadline = exchange.expires.min(now + exchange.patience);
-        } else if entry.answers_questions {
-            let (next_patience, expires) =
-                ((exchange.patience * 2).min(entry.nexus.e_d_tov), exchange.expires);
-            let is_asked = self.ask(now, index);
+            exchange.patience
+        } else if entry.answers == Answers::Never {
+            exchange.expires.since(now)
+        } else if self.ask(now, index) {
             let exchange = self.exchanges.get_mut(index);
-            if is_asked {
-                exchange.patience = next_patience;
-                exchange.deadline = expires.min(now + next_patience);
-            } else {
-                exchange.deadline = expires.min(now + TICK);
-            }
+            exchange.patience = (exchange.patience * 2).min(e_d_tov);
+            exchange.patience
         } else {
-            exchange.deadline = exchange.expires;
-        }
+            TICK
+        };
+        let exchange = self.exchanges.get_mut(index);
+        exchange.deadline = exchange.expires.min(now + wait);
     }
 
     /// Sends REC for an exchange, if that can be done now.
@@ -112,31 +112,43 @@ impl<P: Port> Core<P> {
     /// Acts on what a target says of an exchange.
     pub(super) fn handle_standing(&mut self, now: Instant, index: u16, standing: Option<Standing>) {
         self.exchanges.close_question(index, None);
+        let Some(standing) = standing else { return };
         let exchange = self.exchanges.get_mut(index);
+        let entry = self.nexuses.get_mut(exchange.nexus).expect("an exchange that is open has its nexus");
+        let has_rx_id = exchange.rx_id != UNASSIGNED_XID;
+        if !has_rx_id {
+            entry.answers.note(standing != Standing::Unknown);
+        }
+        let age = now.since(exchange.started);
+        let is_believed =
+            entry.answers.conclusive_after(has_rx_id, entry.nexus.e_d_tov).is_some_and(|after| age >= after);
+        let is_write = matches!(exchange.transfer, Transfer::Write(_));
         let sent = exchange.moved.contiguous();
         // What moved after the question is news that the answer doesn't know.
         let is_current = sent == exchange.seen && exchange.burst.is_none();
-        let is_write = matches!(exchange.transfer, Transfer::Write(_));
-        let entry = self.nexuses.get_mut(exchange.nexus).expect("an exchange that is open has its nexus");
         match standing {
-            Some(Standing::Over) if is_current => {
-                self.counters.lost += 1;
-                self.fail(now, index, TransportError::Lost);
-            }
-            Some(Standing::Waiting) if is_current && is_write => self.abort_lost(now, index),
+            Standing::Unsupported => entry.answers = Answers::Never,
+            Standing::Complete if is_current => self.fail_lost(now, index),
+            Standing::Unknown if is_current && is_believed => self.fail_lost(now, index),
+            Standing::Waiting if is_current && is_write => self.abort_lost(now, index),
             // Told twice: a target may take questions faster than data.
-            Some(Standing::Working { moved })
-                if is_write && is_current && moved == exchange.told && moved < sent && moved > 0 =>
+            Standing::Working { moved }
+                if is_current && is_write && moved == exchange.told && moved < sent && moved > 0 =>
             {
                 self.abort_lost(now, index);
             }
-            Some(Standing::Working { moved }) => {
+            Standing::Working { moved } => {
                 exchange.told = moved;
-                entry.latency.note(now.since(exchange.started));
+                entry.latency.note(age);
             }
-            Some(Standing::Unsupported) => entry.answers_questions = false,
-            Some(Standing::Over | Standing::Waiting) | None => {}
+            Standing::Complete | Standing::Unknown | Standing::Waiting => {}
         }
+    }
+
+    /// Ends a command that the target is through with, or has never seen.
+    fn fail_lost(&mut self, now: Instant, index: u16) {
+        self.counters.lost += 1;
+        self.fail(now, index, TransportError::Lost);
     }
 
     /// Ends a write that the target holds open for frames that were lost.

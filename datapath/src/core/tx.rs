@@ -68,7 +68,7 @@ impl<P: Port> Core<P> {
             // Control publishes a nexus before anyone names it, but by another queue than commands come by.
             self.take_messages(now);
         }
-        let Some(entry) = self.nexuses.get(command.nexus.0) else {
+        let Some(entry) = self.nexuses.get_mut(command.nexus.0) else {
             self.port.release(frame);
             self.counters.failed += 1;
             self.complete(
@@ -91,7 +91,9 @@ impl<P: Port> Core<P> {
         (exchange.seen, exchange.told) = (0, 0);
         exchange.patience = entry.patience();
         exchange.expires = now + command.timeout;
-        exchange.deadline = exchange.expires.min(now + exchange.patience);
+        let is_on_trial = entry.answers.begin_trial();
+        let patience = if is_on_trial { Duration::ZERO } else { exchange.patience };
+        exchange.deadline = exchange.expires.min(now + patience);
         let deadline = exchange.deadline;
         exchange.tag = command.tag;
         exchange.started = now;

@@ -5,6 +5,7 @@ mod faults;
 mod lifecycle;
 mod recovery;
 
+use super::answers::Answers;
 use super::*;
 use crate::port::memory::{self, MemoryPort};
 use fc::messages::{Cdb, Command, Nexus, NexusId, Transfer};
@@ -73,6 +74,8 @@ impl Bench {
         let consumer = core.attach_consumer(2048, waker());
         link.send(ToCore::SetNexus(NEXUS, Box::new(*nexus))).unwrap();
         core.step(Instant::ZERO);
+        let entry = core.nexuses.get_mut(NEXUS.0).unwrap();
+        entry.answers = Answers::ByOxId;
         Self { core, wire, link, consumer, now: Instant::ZERO }
     }
 
@@ -82,7 +85,12 @@ impl Bench {
         let lun = Lun::single(5).unwrap();
         self.consumer.submit(Command { tag, nexus: NEXUS, lun, cdb, transfer, timeout: TIMEOUT }).unwrap();
         self.step();
-        let [cmnd] = &self.sent()[..] else { panic!("one frame is a command") };
+        // The first ones to a nexus are asked about at once.
+        let sent = self.sent();
+        let [cmnd] = sent.iter().filter(|frame| frame.header.fc_type == FcType::FCP).collect::<Vec<_>>()[..]
+        else {
+            panic!("one frame is a command")
+        };
         assert_eq!(cmnd.header.r_ctl, RCtl::COMMAND);
         cmnd.header.ox_id.get()
     }

@@ -104,6 +104,54 @@ fn a_target_that_works_gets_more_and_more_time() {
     assert!(bench.sent().is_empty());
 }
 
+/// Linux's target: it finds no exchange without its RX_ID, and the command is well.
+#[test]
+fn a_target_that_finds_nothing_is_not_believed() {
+    let mut bench = Bench::new();
+    bench.core.nexuses.get_mut(NEXUS.0).unwrap().answers = Answers::UNTRIED;
+    for tag in 0..3 {
+        bench
+            .consumer
+            .submit(Command { transfer: Transfer::Write(pattern().into()), ..command(tag) })
+            .unwrap();
+        bench.step();
+        let sent = bench.sent();
+        let [cmnd, rec] = &sent[..] else { panic!("a command, and a question about it at once") };
+        assert_eq!((cmnd.header.r_ctl, rec.header.r_ctl), (RCtl::COMMAND, RCtl::ELS_REQUEST));
+        bench.answer(rec.header.ox_id.get(), &LsRjt::NO_SUCH_EXCHANGE.into());
+        bench.transfer_ready(cmnd.header.ox_id.get(), 0, DATA_LEN as u32);
+        bench.respond(cmnd.header.ox_id.get(), &FcpRsp::default());
+        assert!(bench.completion().result.is_ok());
+        bench.sent();
+    }
+    let ox_id = bench.submit(9, Transfer::Write(pattern().into()));
+    for at_ms in 1..=E_D_TOV.as_millis() + 1000 {
+        assert!(bench.consumer.poll().is_none(), "after {at_ms} ms");
+        bench.advance(Duration::from_millis(1));
+        for rec in bench.sent() {
+            bench.answer(rec.header.ox_id.get(), &LsRjt::NO_SUCH_EXCHANGE.into());
+        }
+    }
+    bench.advance(E_D_TOV);
+    let question = bench.question(ox_id);
+    bench.answer(question, &LsRjt::NO_SUCH_EXCHANGE.into());
+    assert_eq!(bench.completion().result, Err(TransportError::Lost));
+}
+
+/// With an RX_ID, Linux's target does find what there is.
+#[test]
+fn once_a_target_has_sent_something_it_is_believed() {
+    let mut bench = Bench::new();
+    bench.core.nexuses.get_mut(NEXUS.0).unwrap().answers = Answers::ByRxId;
+    let ox_id = bench.read();
+    bench.data(ox_id, 0, &pattern()[..2112]);
+    bench.advance(SILENCE);
+    bench.advance(SILENCE);
+    let question = bench.question(ox_id);
+    bench.answer(question, &LsRjt::NO_SUCH_EXCHANGE.into());
+    assert_eq!(bench.completion().result, Err(TransportError::Lost));
+}
+
 #[test]
 fn a_question_that_is_lost_is_asked_again() {
     let mut bench = Bench::new();
