@@ -18,6 +18,8 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use image::{Image, Kernel};
 use lab::Lab;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use report::{Figures, Outcome};
 use scenarios::{SCENARIOS, Scenario};
@@ -70,6 +72,8 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
     let chosen = choose(&cli.scenarios)?;
     let kernel = kernel(cli)?;
     preflight()?;
+    // Those that it starts end with this process, and this one with ./x.
+    set_pdeathsig(Signal::SIGTERM)?;
     let _only = only_run()?;
     let image = Image::prepare(kernel)?;
     let mut all_went_well = true;
