@@ -105,7 +105,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         shows: "what our initiator and Linux's make of the same target in one guest: IOPS, CPU time an I/O",
         quick: false,
         mtu: MTU,
-        run: compare::run,
+        run: compare::veth::run,
+    },
+    Scenario {
+        name: "compare-nic",
+        shows: "the same with the target outside of the guest, which has CPUs of its own",
+        quick: false,
+        mtu: MTU,
+        run: compare::nic::run,
     },
     Scenario {
         name: "target-vn2vn",
