@@ -6,6 +6,10 @@ use fc::fip::{Preferred, VlanChoice};
 use fc::vn_port::Topology;
 use fc::wire::Wwn;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longer than a link's flap or an FCF's restart takes; shorter than the 30 s that Linux's SCSI layer in a guest waits.
+pub const DEFAULT_FAST_IO_FAIL: Duration = Duration::from_secs(25);
 
 /// An initiator over one queue of an interface.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub struct Config {
     pub port_name: Option<Wwn>,
     /// The node's WWNN; none makes it `10:00:` and the interface's MAC address.
     pub node_name: Option<Wwn>,
+    /// How long requests wait for a target that is not logged in; then they fail. Linux's name for it.
+    pub fast_io_fail: Duration,
     /// A file for all frames that the core moves, in pcapng.
     pub capture: Option<PathBuf>,
 }
@@ -48,6 +54,7 @@ impl Config {
             preferred_fcf: None,
             port_name: None,
             node_name: None,
+            fast_io_fail: DEFAULT_FAST_IO_FAIL,
             capture: None,
         }
     }

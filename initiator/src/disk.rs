@@ -90,12 +90,13 @@ impl DiskInfo {
 pub struct Disk {
     info: Arc<DiskInfo>,
     nexus: NexusId,
+    fast_io_fail: Duration,
     core: CoreHandle,
 }
 
 impl Disk {
-    pub(crate) fn new(info: DiskInfo, nexus: NexusId, core: CoreHandle) -> Self {
-        Self { info: Arc::new(info), nexus, core }
+    pub(crate) fn new(info: DiskInfo, nexus: NexusId, fast_io_fail: Duration, core: CoreHandle) -> Self {
+        Self { info: Arc::new(info), nexus, fast_io_fail, core }
     }
 
     /// What is known of it.
@@ -113,7 +114,8 @@ impl Disk {
     pub fn queue(&self, depth: usize) -> Result<DiskQueue, DiskError> {
         let waker = Arc::new(Waker::new().map_err(DiskError::System)?);
         let consumer = self.core.attach_consumer(depth, waker);
-        Ok(DiskQueue::new(consumer, Requests::new(Arc::clone(&self.info), self.nexus, depth)))
+        let requests = Requests::new(Arc::clone(&self.info), self.nexus, depth, self.fast_io_fail);
+        Ok(DiskQueue::new(consumer, requests))
     }
 
     /// Runs `task` on the thread of the disk's poll core, between two rounds of frames: for a consumer that wants no

@@ -45,7 +45,7 @@ mod queue;
 mod requests;
 mod start;
 
-pub use config::Config;
+pub use config::{Config, DEFAULT_FAST_IO_FAIL};
 pub use control::{FcfView, Inventory, LunView, NeighbourView, Obstacle, TargetView, VnPortView};
 pub use datapath::core::{CoreReport, Counters, DropReason, Task, TaskState};
 pub use disk::{Disk, DiskInfo};
@@ -67,6 +67,7 @@ use std::time::Duration;
 /// A running initiator. Dropping it is the same as [`Self::stop`].
 pub struct Initiator {
     inventory: Arc<Published<Inventory>>,
+    fast_io_fail: Duration,
     control_waker: Arc<Waker>,
     stop_control: Arc<AtomicBool>,
     /// Control gives back what holds the interface: that must outlive the core's port.
@@ -134,7 +135,7 @@ impl Initiator {
             .filter_map(|(target, view)| {
                 let unit = view.unit.as_ref().ok().filter(|unit| unit.is_disk())?;
                 let info = DiskInfo::new(target.port_name, unit)?;
-                Some(Disk::new(info, target.nexus, handle.clone()))
+                Some(Disk::new(info, target.nexus, self.fast_io_fail, handle.clone()))
             })
             .collect()
     }

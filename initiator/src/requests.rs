@@ -25,8 +25,11 @@ const PERSISTENCE: Duration = Duration::from_secs(30);
 const QUICK_REPEATS: u32 = 3;
 
 /// The first pause, which doubles, and the longest.
-const PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LOSS_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_LOSS_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is tried whether a target is back that was gone.
+const GONE_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long to wait before a target that was busy is asked again.
 const BUSY_DELAY: Duration = Duration::from_millis(2);
@@ -97,6 +100,8 @@ struct InFlight {
     retries: u8,
     /// How often frames of it got lost.
     losses: u32,
+    /// Since when its target has not been logged in.
+    gone_since: Option<Instant>,
 }
 
 struct Waiting {
@@ -107,11 +112,12 @@ struct Waiting {
 
 /// The requests of one queue to a disk, a bounded number of them.
 ///
-/// Requests complete in any order. Unit attentions, a busy target and exchanges that were aborted are tried again:
-/// reads, writes, flushes and discards may all be done twice.
+/// Requests complete in any order. What a busy target, a unit attention, a lost frame or the end of a login has kept from
+/// being done is tried again: reads, writes, flushes and discards may all be done twice.
 pub struct Requests {
     info: Arc<DiskInfo>,
     nexus: NexusId,
+    fast_io_fail: Duration,
     in_flight: Vec<Option<InFlight>>,
     free: Vec<usize>,
     /// Commands that can go out now.
@@ -120,15 +126,17 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Up to `depth` requests at a time to the disk behind `nexus`.
+    /// Up to `depth` requests at a time to the disk behind `nexus`. While that is not logged in, requests wait for it
+    /// for up to `fast_io_fail`, and fail then.
     ///
     /// # Panics
     /// If `depth` is zero.
-    pub fn new(info: Arc<DiskInfo>, nexus: NexusId, depth: usize) -> Self {
+    pub fn new(info: Arc<DiskInfo>, nexus: NexusId, depth: usize, fast_io_fail: Duration) -> Self {
         assert!(depth > 0, "a queue without room for a request");
         Self {
             info,
             nexus,
+            fast_io_fail,
             in_flight: (0..depth).map(|_| None).collect(),
             free: (0..depth).rev().collect(),
             ready: VecDeque::with_capacity(depth),
@@ -159,8 +167,15 @@ impl Requests {
             return Err(Refused { reason: DiskError::QueueFull, request });
         };
         let (kind, cdb, transfer) = self.translate(request);
-        self.in_flight[slot] =
-            Some(InFlight { user_tag: tag, cdb, kind, started: now, retries: 0, losses: 0 });
+        self.in_flight[slot] = Some(InFlight {
+            user_tag: tag,
+            cdb,
+            kind,
+            started: now,
+            retries: 0,
+            losses: 0,
+            gone_since: None,
+        });
         self.issue(slot, transfer);
         Ok(())
     }
@@ -190,36 +205,17 @@ impl Requests {
         let in_flight = self.in_flight[slot].as_mut().expect("a completion has its request");
         let verdict = match completion.result {
             Ok(ended) => judge(&ended, completion.transfer.len()),
-            Err(error @ (TransportError::Stopped | TransportError::NexusGone)) => {
-                Verdict::Done(Err(error.into()))
-            }
-            Err(error @ (TransportError::Lost | TransportError::DataMissing { .. })) => {
-                Verdict::Repeat { otherwise: error.into() }
-            }
-            Err(error) => Verdict::Retry { after: Duration::ZERO, otherwise: error.into() },
+            Err(error) => judge_failure(error),
         };
-        let repeat_after = match verdict {
-            Verdict::Repeat { .. } if now.since(in_flight.started) < PERSISTENCE => {
-                in_flight.losses += 1;
-                Ok(pause(in_flight.losses))
-            }
-            Verdict::Retry { after, .. } if in_flight.retries < MAX_RETRIES => {
-                in_flight.retries += 1;
-                Ok(after)
-            }
-            Verdict::Repeat { otherwise } | Verdict::Retry { otherwise, .. } => Err(Err(otherwise)),
-            Verdict::Done(result) => Err(result),
-        };
-        let result = match repeat_after {
-            Ok(Duration::ZERO) => {
-                self.issue(slot, completion.transfer);
-                return None;
-            }
-            Ok(after) => {
-                self.waiting.push(Waiting { at: now + after, slot, transfer: completion.transfer });
-                return None;
-            }
-            Err(result) => result,
+        let result = match verdict {
+            Verdict::Done(result) => result,
+            Verdict::Again { why, otherwise } => match in_flight.pause(now, why, self.fast_io_fail) {
+                Some(pause) => {
+                    self.repeat(now, pause, slot, completion.transfer);
+                    return None;
+                }
+                None => Err(otherwise),
+            },
         };
         let in_flight = self.in_flight[slot].take().expect("looked at above");
         self.free.push(slot);
@@ -282,6 +278,14 @@ impl Requests {
         (kind, Cdb::from(&command), transfer)
     }
 
+    fn repeat(&mut self, now: Instant, pause: Duration, slot: usize, transfer: Transfer) {
+        if pause.is_zero() {
+            self.issue(slot, transfer);
+        } else {
+            self.waiting.push(Waiting { at: now + pause, slot, transfer });
+        }
+    }
+
     fn issue(&mut self, slot: usize, transfer: Transfer) {
         let in_flight = self.in_flight[slot].as_ref().expect("a slot that is issued is taken");
         self.ready.push_back(Command {
@@ -295,43 +299,81 @@ impl Requests {
     }
 }
 
+impl InFlight {
+    /// How long to wait before the command goes out again; `None` if it was tried enough.
+    fn pause(&mut self, now: Instant, why: Why, fast_io_fail: Duration) -> Option<Duration> {
+        if !matches!(why, Why::Gone) {
+            self.gone_since = None;
+        }
+        match why {
+            Why::Target { after } => {
+                self.retries += 1;
+                (self.retries <= MAX_RETRIES).then_some(after)
+            }
+            Why::Loss => {
+                self.losses += 1;
+                (now.since(self.started) < PERSISTENCE).then(|| loss_pause(self.losses))
+            }
+            Why::Gone => {
+                let since = *self.gone_since.get_or_insert(now);
+                (now.since(since) < fast_io_fail).then_some(GONE_PAUSE)
+            }
+        }
+    }
+}
+
 /// How long to wait before a command is repeated that got lost so often.
-fn pause(losses: u32) -> Duration {
+fn loss_pause(losses: u32) -> Duration {
     match losses.checked_sub(QUICK_REPEATS + 1) {
         None => Duration::ZERO,
-        Some(doublings) => PAUSE.saturating_mul(1 << doublings.min(20)).min(LONGEST_PAUSE),
+        Some(doublings) => LOSS_PAUSE.saturating_mul(1 << doublings.min(20)).min(LONGEST_LOSS_PAUSE),
     }
 }
 
 enum Verdict {
     Done(Result<(), DiskError>),
+    Again { why: Why, otherwise: DiskError },
+}
+
+/// Why a command goes out again.
+#[derive(Clone, Copy)]
+enum Why {
+    /// The target wants it so.
+    Target { after: Duration },
     /// The link lost a frame.
-    Repeat {
-        otherwise: DiskError,
-    },
-    Retry {
-        after: Duration,
-        otherwise: DiskError,
-    },
+    Loss,
+    /// The target is not logged in.
+    Gone,
+}
+
+fn judge_failure(error: TransportError) -> Verdict {
+    let why = match error {
+        TransportError::Stopped => return Verdict::Done(Err(error.into())),
+        TransportError::NexusGone => Why::Gone,
+        TransportError::Lost | TransportError::DataMissing { .. } => Why::Loss,
+        TransportError::TimedOut
+        | TransportError::Response(_)
+        | TransportError::Malformed
+        | TransportError::Aborted => Why::Target { after: Duration::ZERO },
+    };
+    Verdict::Again { why, otherwise: error.into() }
 }
 
 /// What a SCSI status means for a request that moves `wanted` bytes (SAM-5, 5.3).
 fn judge(ended: &Ended, wanted: usize) -> Verdict {
     let failure = || DiskError::Scsi { status: ended.status, sense: ended.sense };
-    match (ended.status, ended.sense) {
+    let again = |after| Verdict::Again { why: Why::Target { after }, otherwise: failure() };
+    match (ended.status, ended.sense.map(|sense| sense.key)) {
         (Status::GOOD, _) if ended.transferred as usize == wanted => Verdict::Done(Ok(())),
         (Status::GOOD, _) => {
             Verdict::Done(Err(DiskError::Short { expected: wanted, transferred: ended.transferred as usize }))
         }
         (Status::BUSY | Status::TASK_SET_FULL, _) => {
             let asked = Duration::from_millis(u64::from(ended.retry_delay & 0x3fff) * 100);
-            Verdict::Retry { after: asked.clamp(BUSY_DELAY, Duration::from_secs(10)), otherwise: failure() }
+            again(asked.clamp(BUSY_DELAY, Duration::from_secs(10)))
         }
-        (Status::CHECK_CONDITION, Some(sense)) if sense.key == SenseKey::UNIT_ATTENTION => {
-            Verdict::Retry { after: Duration::ZERO, otherwise: failure() }
-        }
-        (Status::CHECK_CONDITION, Some(sense)) if sense.key == SenseKey::ABORTED_COMMAND => {
-            Verdict::Retry { after: Duration::ZERO, otherwise: failure() }
+        (Status::CHECK_CONDITION, Some(SenseKey::UNIT_ATTENTION | SenseKey::ABORTED_COMMAND)) => {
+            again(Duration::ZERO)
         }
         _ => Verdict::Done(Err(failure())),
     }

@@ -76,7 +76,14 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
     };
     let control =
         std::thread::Builder::new().name("control".into()).spawn(run).map_err(StartError::System)?;
-    Ok(Initiator { inventory, control_waker, stop_control, control: Some(control), core: Some(core) })
+    Ok(Initiator {
+        inventory,
+        fast_io_fail: config.fast_io_fail,
+        control_waker,
+        stop_control,
+        control: Some(control),
+        core: Some(core),
+    })
 }
 
 fn control_config(config: &Config, link: &LinkState) -> Result<control::Config, StartError> {

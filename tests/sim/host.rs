@@ -10,7 +10,7 @@ use datapath::core::{ControlLink, Core, CoreConfig};
 use datapath::port::memory::{self, MemoryPort, MemoryWire};
 use datapath::port::{Port, Waker};
 use fc::messages::{Command, Completion, Ended, FromCore, ToCore};
-use fc::time::Instant;
+use fc::time::{Duration, Instant};
 use fc::vn_port::{Identity, LoginKind};
 use fc::wire::scsi::Status;
 use fc::wire::{MacAddr, Wwn, fcoe};
@@ -38,6 +38,7 @@ pub(crate) struct Host {
     mac: MacAddr,
     group: MacAddr,
     load: LoadPlan,
+    fast_io_fail: Duration,
     seed: u64,
     has_canary: bool,
     is_shutting_down: bool,
@@ -130,6 +131,7 @@ impl Host {
                 Mode::Vn2vn => MacAddr::ALL_VN2VN_ENODE,
             },
             load: plan.load,
+            fast_io_fail: plan.fast_io_fail,
             seed: plan.seed,
             has_canary,
             is_shutting_down: false,
@@ -258,7 +260,7 @@ impl Host {
                 }
                 let depth = self.load.depth;
                 let consumer = self.core.attach_consumer(depth, Arc::clone(&self.waker));
-                let requests = Requests::new(Arc::new(info), target.nexus, depth);
+                let requests = Requests::new(Arc::new(info), target.nexus, depth, self.fast_io_fail);
                 self.seed += 1;
                 let load = Load::new(self.load, self.seed);
                 self.disks.insert(key, Disk { consumer, requests, load });

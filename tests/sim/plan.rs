@@ -43,6 +43,7 @@ pub(crate) struct HostPlan {
     pub(crate) mtu: u32,
     pub(crate) memory: MemoryConfig,
     pub(crate) r_a_tov: Duration,
+    pub(crate) fast_io_fail: Duration,
     pub(crate) load: LoadPlan,
     pub(crate) seed: u64,
 }
@@ -62,12 +63,14 @@ impl Plan {
             transmit_frames: chance.one_of(&[16, 64, 256]),
             ring_frames: chance.one_of(&[128, 256]),
         };
+        let fast_io_fail = Duration::from_millis(chance.one_of(&[0, 1000, 25_000]));
         let host = |number: u64| HostPlan {
             mac: MacAddr([2, 0, 0, 0, 0, 0x11 + number as u8]),
             mode,
             mtu,
             memory,
             r_a_tov: Duration::from_millis(sans[0].r_a_tov_ms.into()),
+            fast_io_fail,
             load,
             seed: chance.clone().seed() + (number << 32),
         };

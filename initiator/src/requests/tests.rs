@@ -4,6 +4,7 @@ use fc::wire::fcp::Lun;
 use fc::wire::scsi::{AdditionalSense, Sense};
 
 const BLOCK_LEN: u32 = 512;
+const FAST_IO_FAIL: Duration = Duration::from_secs(5);
 
 fn requests(depth: usize) -> Requests {
     let info = DiskInfo {
@@ -19,7 +20,7 @@ fn requests(depth: usize) -> Requests {
         discard: true,
         write_protected: false,
     };
-    Requests::new(Arc::new(info), NexusId(0), depth)
+    Requests::new(Arc::new(info), NexusId(0), depth, FAST_IO_FAIL)
 }
 
 fn read(lba: u64) -> Request {
@@ -90,20 +91,39 @@ fn what_a_link_loses_is_repeated_for_as_long_as_it_is_worth() {
             }
         };
         assert!(matches!(done.result, Err(DiskError::Transport(told)) if told == error));
-        assert!(done.latency >= PERSISTENCE && done.latency <= PERSISTENCE + LONGEST_PAUSE);
+        assert!(done.latency >= PERSISTENCE && done.latency <= PERSISTENCE + LONGEST_LOSS_PAUSE);
         assert_eq!(pauses[..12], [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000]);
+    }
+}
+
+#[test]
+fn a_target_that_is_gone_is_waited_for() {
+    for gone_ms in [1, 4_000, 4_999, 5_000, 60_000] {
+        let mut requests = requests(1);
+        requests.submit(at(0), 0, read(5)).unwrap();
+        let mut now = at(0);
+        let done = loop {
+            now = requests.poll_timeout().unwrap_or(now);
+            let command = requests.poll_command(now).unwrap();
+            let is_back = now >= at(gone_ms);
+            let result = if is_back { Ok(ended(Status::GOOD, None)) } else { Err(TransportError::NexusGone) };
+            if let Some(done) = requests.handle_completion(now, completion(command, result)) {
+                break done;
+            }
+        };
+        assert_eq!(done.result.is_ok(), gone_ms <= 5_000, "{gone_ms} ms");
+        assert!(done.latency <= FAST_IO_FAIL, "{:?}", done.latency);
     }
 }
 
 #[test]
 fn what_will_not_pass_is_told() {
     let mut requests = requests(1);
-    for error in [TransportError::NexusGone, TransportError::Stopped] {
-        requests.submit(at(0), 0, read(5)).unwrap();
-        let command = requests.poll_command(at(0)).unwrap();
-        let done = requests.handle_completion(at(0), completion(command, Err(error))).unwrap();
-        assert!(matches!(done.result, Err(DiskError::Transport(told)) if told == error));
-    }
+    requests.submit(at(0), 0, read(5)).unwrap();
+    let command = requests.poll_command(at(0)).unwrap();
+    let stopped = completion(command, Err(TransportError::Stopped));
+    let done = requests.handle_completion(at(0), stopped).unwrap();
+    assert!(matches!(done.result, Err(DiskError::Transport(TransportError::Stopped))));
     requests.submit(at(0), 0, read(5)).unwrap();
     let short = Ended { transferred: 100, ..ended(Status::GOOD, None) };
     let command = requests.poll_command(at(0)).unwrap();

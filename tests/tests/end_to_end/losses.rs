@@ -34,7 +34,7 @@ impl Load {
             discard: false,
             write_protected: false,
         };
-        let requests = Requests::new(Arc::new(info), world.nexus(), DEPTH);
+        let requests = Requests::new(Arc::new(info), world.nexus(), DEPTH, Duration::ZERO);
         Self { requests, latencies: Vec::new(), begun: 0, writes }
     }
 

@@ -15,9 +15,11 @@ use crate::cli::Place;
 use crate::preflight::PortKind;
 use fc::fip::{Preferred, VlanChoice};
 use fc::wire::Wwn;
+use initiator::DEFAULT_FAST_IO_FAIL;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 use toml::Spanned;
 
 /// The whole file.
@@ -56,6 +58,9 @@ pub struct PortConfig {
     /// The FCF to log in to if it is there, whatever the priorities say.
     #[serde(default, deserialize_with = "values::preferred_fcf")]
     pub preferred_fcf: Option<Preferred>,
+    /// For how many seconds requests wait for a target that is not logged in.
+    #[serde(default = "default_fast_io_fail_s")]
+    pub fast_io_fail_s: u32,
     /// What the poll core does when nothing comes.
     #[serde(default)]
     pub poll: Polling,
@@ -84,6 +89,7 @@ impl Config {
             wwpn: None,
             wwnn: None,
             preferred_fcf: None,
+            fast_io_fail_s: default_fast_io_fail_s(),
             poll: Polling::default(),
             core: None,
         };
@@ -157,6 +163,7 @@ impl PortConfig {
             preferred_fcf: self.preferred_fcf,
             port_name: self.wwpn,
             node_name: self.wwnn,
+            fast_io_fail: Duration::from_secs(self.fast_io_fail_s.into()),
             ..initiator::Config::new(self.interface.get_ref().clone())
         }
     }
@@ -164,6 +171,10 @@ impl PortConfig {
 
 fn default_vlan() -> VlanChoice {
     VlanChoice::Discover
+}
+
+fn default_fast_io_fail_s() -> u32 {
+    DEFAULT_FAST_IO_FAIL.as_secs().try_into().expect("some seconds")
 }
 
 /// What the kernel takes as an interface's name (`dev_valid_name`).
@@ -192,6 +203,7 @@ mod tests {
             (Mode::Fabric, VlanChoice::Discover, Polling::Adaptive)
         );
         assert_eq!((port.wwpn, port.wwnn, port.preferred_fcf, port.core), (None, None, None, None));
+        assert_eq!(port.fast_io_fail_s, 25);
     }
 
     #[test]
@@ -199,7 +211,7 @@ mod tests {
         let config = parsed(
             "[port.a]\ninterface = \"eth0\"\nqueue = 3\nkind = \"af_packet\"\nmode = \"fabric\"\nvlan = 100\n\
              wwpn = \"20:00:02:fc:f0:00:02:01\"\nwwnn = \"0x100002fcf0000201\"\n\
-             preferred_fcf = \"10:00:02:fc:f0:00:00:01\"\npoll = \"busy\"\ncore = 1\n\
+             preferred_fcf = \"10:00:02:fc:f0:00:00:01\"\nfast_io_fail_s = 7\npoll = \"busy\"\ncore = 1\n\
              [port.b]\ninterface = \"eth0\"\nvlan = \"none\"\n\
              preferred_fcf = \"02:fc:f0:00:00:01\"\n\
              [port.c]\ninterface = \"eth1\"\nmode = \"vn2vn\"\n",
@@ -210,7 +222,7 @@ mod tests {
         assert_eq!(port.wwpn, Some(Wwn::from_u64(0x2000_02fc_f000_0201)));
         assert_eq!(port.wwnn, Some(Wwn::from_u64(0x1000_02fc_f000_0201)));
         assert_eq!(port.preferred_fcf, Some(Preferred::Switch(Wwn::from_u64(0x1000_02fc_f000_0001))));
-        assert_eq!((port.poll, port.core), (Polling::Busy, Some(1)));
+        assert_eq!((port.poll, port.core, port.fast_io_fail_s), (Polling::Busy, Some(1), 7));
         assert_eq!(config.port["b"].vlan, VlanChoice::Untagged);
         let fcf = MacAddr([0x02, 0xfc, 0xf0, 0, 0, 0x01]);
         assert_eq!(config.port["b"].preferred_fcf, Some(Preferred::Mac(fcf)));
@@ -219,7 +231,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_line_and_what_would_be_right() {
-        let keys = "interface, queue, kind, mode, vlan, wwpn, wwnn, preferred_fcf, poll, core";
+        let keys =
+            "interface, queue, kind, mode, vlan, wwpn, wwnn, preferred_fcf, fast_io_fail_s, poll, core";
         let cases = [
             ("", "run.toml: there is no port: add a section [port.NAME] with `interface = \"...\"`".into()),
             ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port".into()),
