@@ -260,9 +260,11 @@ impl Host {
                 }
                 let depth = self.load.depth;
                 let consumer = self.core.attach_consumer(depth, Arc::clone(&self.waker));
+                // A target that could not tell whether it can seems to be one that can't.
+                let discard_ppm = if info.discard { self.load.discard_ppm } else { 0 };
                 let requests = Requests::new(Arc::new(info), target.nexus, depth, self.fast_io_fail);
                 self.seed += 1;
-                let load = Load::new(self.load, self.seed);
+                let load = Load::new(LoadPlan { discard_ppm, ..self.load }, self.seed);
                 self.disks.insert(key, Disk { consumer, requests, load });
             }
         }

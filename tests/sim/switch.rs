@@ -8,7 +8,7 @@ use fc::wire::MacAddr;
 use fc::wire::ethernet::{EtherType, EthernetHeader};
 use fc::wire::fcoe::{FcoeFrame, PROLOGUE_LEN};
 use fc::wire::fip::{FipFrame, Operation};
-use fc::wire::header::RCtl;
+use fc::wire::header::{FcType, RCtl};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -33,6 +33,8 @@ pub(crate) struct Weather {
     pub(crate) max_age: Duration,
     /// How often a frame is preceded by a forged one, in frames of a million.
     pub(crate) forged_ppm: u32,
+    /// How often ABTS and its answers are lost, in frames of a million, beyond what the rates say.
+    pub(crate) lost_aborts_ppm: u32,
 }
 
 /// The switch.
@@ -167,7 +169,7 @@ impl Switch {
     /// Sends a frame to a port, if its fate is kind.
     fn forward(&mut self, now: Instant, to: usize, bytes: &[u8], trace: &mut Trace) {
         let link = &mut self.links[to];
-        let (fate, old, forged) = (link.fates.decide(bytes), link.stale(now, bytes), link.forged(bytes));
+        let (fate, old, forged) = (link.fate(bytes), link.stale(now, bytes), link.forged(bytes));
         if let Some(old) = old {
             trace.keep(now, &old, || format!("an old frame comes to port {to} again"));
             self.send(now, to, &old, Duration::ZERO);
@@ -215,6 +217,16 @@ impl Switch {
 }
 
 impl Link {
+    fn fate(&mut self, bytes: &[u8]) -> Fate {
+        let fate = self.fates.decide(bytes);
+        let lost_aborts_ppm = self.weather.lost_aborts_ppm;
+        if lost_aborts_ppm > 0 && is_basic(bytes) && self.dice.roll().pick(&[(lost_aborts_ppm, ())]).is_some()
+        {
+            return Fate::Drop;
+        }
+        fate
+    }
+
     /// Remembers some frames, and gives an old one now and then.
     ///
     /// Never what begins something that lasts, a command or a login to the fabric: who receives it can't tell an old
@@ -265,6 +277,13 @@ fn damaged(bytes: &[u8], bit: u64) -> Option<Vec<u8>> {
     Some(damaged)
 }
 
+/// Whether it is ABTS, BA_ACC or BA_RJT.
+fn is_basic(bytes: &[u8]) -> bool {
+    let Ok((ethernet, payload)) = EthernetHeader::parse(bytes) else { return false };
+    ethernet.ethertype == EtherType::FCOE
+        && FcoeFrame::parse(payload).is_ok_and(|frame| frame.header().fc_type == FcType::BLS)
+}
+
 /// Whether it is an FCP_CMND, or a link service by FIP such as FLOGI.
 fn is_beginning(bytes: &[u8]) -> bool {
     let Ok((ethernet, payload)) = EthernetHeader::parse(bytes) else { return false };
@@ -282,8 +301,10 @@ mod tests {
     use super::*;
     use fc::wire::FcId;
     use fc::wire::fcoe::{self, Eof, Sof};
-    use fc::wire::header::{FcHeader, FcType};
+    use fc::wire::header::FcHeader;
 
+    /// Where TYPE stands in an FC header.
+    const TYPE_OFFSET: usize = 8;
     const LATENCY: Duration = Duration::from_micros(10);
 
     fn mac(number: u8) -> MacAddr {
@@ -434,6 +455,17 @@ mod tests {
         let now = later(Duration::from_secs(1));
         (0..20).for_each(|_| switch.take(now, 0, &command, &mut Trace::new()));
         assert_eq!(arrived(&mut switch, later(Duration::from_secs(2))).len(), 20, "nor what is too old");
+    }
+
+    #[test]
+    fn aborts_are_lost_and_nothing_else() {
+        let mut switch = switch();
+        switch.set_weather(1, Weather { lost_aborts_ppm: MILLION, ..Weather::default() });
+        let mut abort = frame(mac(0), mac(1), 1);
+        abort[14 + PROLOGUE_LEN + TYPE_OFFSET] = FcType::BLS.0;
+        switch.take(later(LATENCY), 0, &abort, &mut Trace::new());
+        send(&mut switch, later(LATENCY), 2);
+        assert_eq!(payloads(&mut switch, later(LATENCY * 3)), [2]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::chance::Chance;
 use crate::switch::Weather;
-use datapath::port::faults::Rates;
+use datapath::port::faults::{MILLION, Rates};
 use fc::time::Duration;
 use fc::wire::Wwn;
 use san::{CommandFailure, Death, Fault, FaultsConfig, LoginKind, Order, SanConfig};
@@ -38,9 +38,7 @@ pub(crate) enum What {
 /// Kinds of faults. A seed has some of them: with all of them at once, none would be alone.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    BadLink,
-    OldFrames,
-    Forger,
+    Weather(WeatherKind),
     LinkFlap,
     Cut,
     Pause,
@@ -55,10 +53,20 @@ enum Kind {
     RejectedLogins,
 }
 
-const KINDS: [Kind; 17] = [
-    Kind::BadLink,
-    Kind::OldFrames,
-    Kind::Forger,
+/// Kinds of weather.
+#[derive(Clone, Copy, Debug)]
+enum WeatherKind {
+    Bad,
+    OldFrames,
+    LostAborts,
+    Forger,
+}
+
+const KINDS: [Kind; 18] = [
+    Kind::Weather(WeatherKind::Bad),
+    Kind::Weather(WeatherKind::OldFrames),
+    Kind::Weather(WeatherKind::LostAborts),
+    Kind::Weather(WeatherKind::Forger),
     Kind::LinkFlap,
     Kind::Cut,
     Kind::Pause,
@@ -106,18 +114,9 @@ impl Faults<'_> {
     fn add(&mut self, kind: Kind) {
         let at = self.time_up_to(self.place.faults_for);
         match kind {
-            Kind::BadLink => {
-                let weather = self.bad_weather();
+            Kind::Weather(kind) => {
+                let weather = self.weather_of(kind);
                 self.weather(at, weather);
-            }
-            Kind::OldFrames => {
-                let stale_ppm = self.chance.one_of(&[1000, 20_000, 200_000]);
-                let weather = Weather { stale_ppm, max_age: self.lateness(), ..Weather::default() };
-                self.weather(at, weather);
-            }
-            Kind::Forger => {
-                let forged_ppm = self.chance.one_of(&[1000, 20_000, 500_000]);
-                self.weather(at, Weather { forged_ppm, ..Weather::default() });
             }
             Kind::LinkFlap => {
                 let host = self.chance.below(self.place.hosts as u64) as usize;
@@ -221,7 +220,32 @@ impl Faults<'_> {
         }
     }
 
-    fn bad_weather(&mut self) -> Weather {
+    fn weather_of(&mut self, kind: WeatherKind) -> Weather {
+        let none = Weather::default();
+        match kind {
+            WeatherKind::Bad => Weather { rates: self.bad_rates(), ..none },
+            WeatherKind::OldFrames => {
+                let stale_ppm = self.chance.one_of(&[1000, 20_000, 200_000]);
+                Weather { stale_ppm, max_age: self.lateness(), ..none }
+            }
+            WeatherKind::LostAborts => {
+                // Late data of writes whose end the target is not told of.
+                let rates = Rates {
+                    loss_ppm: self.chance.one_of(&[0, 20_000]),
+                    delay_ppm: self.chance.one_of(&[20_000, 200_000]),
+                    delay: self.lateness(),
+                    ..Rates::default()
+                };
+                let lost_aborts_ppm = self.chance.one_of(&[500_000, 900_000, MILLION]);
+                Weather { rates, lost_aborts_ppm, ..none }
+            }
+            WeatherKind::Forger => {
+                Weather { forged_ppm: self.chance.one_of(&[1000, 20_000, 500_000]), ..none }
+            }
+        }
+    }
+
+    fn bad_rates(&mut self) -> Rates {
         let mut some = |most| self.chance.one_of(&[0, 0, most / 100, most / 10, most]);
         let rates = Rates {
             loss_ppm: some(100_000),
@@ -232,7 +256,7 @@ impl Faults<'_> {
             delay_ppm: some(200_000),
             delay: Duration::ZERO,
         };
-        Weather { rates: Rates { delay: self.lateness(), ..rates }, ..Weather::default() }
+        Rates { delay: self.lateness(), ..rates }
     }
 
     /// A target goes, and comes back.
