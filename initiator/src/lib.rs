@@ -44,6 +44,7 @@ mod published;
 mod queue;
 mod requests;
 mod start;
+mod window;
 
 pub use config::{Config, DEFAULT_FAST_IO_FAIL};
 pub use control::{FcfView, Inventory, LunView, NeighbourView, Obstacle, TargetView, VnPortView};

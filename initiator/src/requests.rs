@@ -3,6 +3,7 @@
 
 use crate::disk::DiskInfo;
 use crate::error::DiskError;
+use crate::window::Window;
 use fc::messages::{Buffer, Cdb, Command, Completion, Ended, NexusId, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::scsi::unmap::{self, UnmapRange};
@@ -17,7 +18,8 @@ pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// was aborted may be again.
 const MAX_RETRIES: u8 = 5;
 
-/// How long a command is repeated whose frames get lost. The longer a command, the more often one of its frames is.
+/// How long a command is repeated whose frames get lost, or that a target is too busy for. The longer a command, the more
+/// often one of its frames gets lost.
 const PERSISTENCE: Duration = Duration::from_secs(30);
 
 /// How often it is repeated at once. If there is a reason why it gets lost, such as a ring that is too short for all of
@@ -31,7 +33,7 @@ const LONGEST_LOSS_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is tried whether a target is back that was gone.
 const GONE_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long to wait before a target that was busy is asked again.
+/// How long to wait, at least, before a target that was busy is asked again.
 const BUSY_DELAY: Duration = Duration::from_millis(2);
 
 /// What a disk can be asked for. Addresses and lengths are in the disk's blocks.
@@ -118,6 +120,7 @@ pub struct Requests {
     info: Arc<DiskInfo>,
     nexus: NexusId,
     fast_io_fail: Duration,
+    window: Window,
     in_flight: Vec<Option<InFlight>>,
     free: Vec<usize>,
     /// Commands that can go out now.
@@ -137,6 +140,7 @@ impl Requests {
             info,
             nexus,
             fast_io_fail,
+            window: Window::new(depth),
             in_flight: (0..depth).map(|_| None).collect(),
             free: (0..depth).rev().collect(),
             ready: VecDeque::with_capacity(depth),
@@ -187,7 +191,11 @@ impl Requests {
             let Waiting { slot, transfer, .. } = self.waiting.swap_remove(index);
             self.issue(slot, transfer);
         }
-        self.ready.pop_front()
+        let command = if self.window.is_open() { self.ready.pop_front() } else { None };
+        if command.is_some() {
+            self.window.sent();
+        }
+        command
     }
 
     /// When [`Self::poll_command`] may have a command though nothing ended before; `None` if only a request or a
@@ -203,6 +211,8 @@ impl Requests {
     pub fn handle_completion(&mut self, now: Instant, completion: Completion) -> Option<Done> {
         let slot = usize::try_from(completion.tag).expect("our own slot number");
         let in_flight = self.in_flight[slot].as_mut().expect("a completion has its request");
+        let is_task_set_full = matches!(completion.result, Ok(Ended { status: Status::TASK_SET_FULL, .. }));
+        self.window.ended(is_task_set_full);
         let verdict = match completion.result {
             Ok(ended) => judge(&ended, completion.transfer.len()),
             Err(error) => judge_failure(error),
@@ -306,10 +316,11 @@ impl InFlight {
             self.gone_since = None;
         }
         match why {
-            Why::Target { after } => {
+            Why::Target => {
                 self.retries += 1;
-                (self.retries <= MAX_RETRIES).then_some(after)
+                (self.retries <= MAX_RETRIES).then_some(Duration::ZERO)
             }
+            Why::Busy { after } => (now.since(self.started) < PERSISTENCE).then_some(after),
             Why::Loss => {
                 self.losses += 1;
                 (now.since(self.started) < PERSISTENCE).then(|| loss_pause(self.losses))
@@ -338,8 +349,10 @@ enum Verdict {
 /// Why a command goes out again.
 #[derive(Clone, Copy)]
 enum Why {
-    /// The target wants it so.
-    Target { after: Duration },
+    /// The target wants it so, or fails at it.
+    Target,
+    /// The target has no room for it now.
+    Busy { after: Duration },
     /// The link lost a frame.
     Loss,
     /// The target is not logged in.
@@ -354,7 +367,7 @@ fn judge_failure(error: TransportError) -> Verdict {
         TransportError::TimedOut
         | TransportError::Response(_)
         | TransportError::Malformed
-        | TransportError::Aborted => Why::Target { after: Duration::ZERO },
+        | TransportError::Aborted => Why::Target,
     };
     Verdict::Again { why, otherwise: error.into() }
 }
@@ -362,7 +375,7 @@ fn judge_failure(error: TransportError) -> Verdict {
 /// What a SCSI status means for a request that moves `wanted` bytes (SAM-5, 5.3).
 fn judge(ended: &Ended, wanted: usize) -> Verdict {
     let failure = || DiskError::Scsi { status: ended.status, sense: ended.sense };
-    let again = |after| Verdict::Again { why: Why::Target { after }, otherwise: failure() };
+    let again = |why| Verdict::Again { why, otherwise: failure() };
     match (ended.status, ended.sense.map(|sense| sense.key)) {
         (Status::GOOD, _) if ended.transferred as usize == wanted => Verdict::Done(Ok(())),
         (Status::GOOD, _) => {
@@ -370,10 +383,10 @@ fn judge(ended: &Ended, wanted: usize) -> Verdict {
         }
         (Status::BUSY | Status::TASK_SET_FULL, _) => {
             let asked = Duration::from_millis(u64::from(ended.retry_delay & 0x3fff) * 100);
-            again(asked.clamp(BUSY_DELAY, Duration::from_secs(10)))
+            again(Why::Busy { after: asked.clamp(BUSY_DELAY, Duration::from_secs(10)) })
         }
         (Status::CHECK_CONDITION, Some(SenseKey::UNIT_ATTENTION | SenseKey::ABORTED_COMMAND)) => {
-            again(Duration::ZERO)
+            again(Why::Target)
         }
         _ => Verdict::Done(Err(failure())),
     }

@@ -46,8 +46,8 @@ const SEND_BATCH: usize = 64;
 /// How often deadlines are looked at, at most: the look passes over the whole table.
 const TICK: Duration = Duration::from_micros(250);
 
-/// The most consumers of a core.
-const MAX_CONSUMERS: usize = 256;
+/// The most consumers of a core. Each has a descriptor, of which a process has fewer.
+const MAX_CONSUMERS: usize = 1 << 16;
 
 /// Messages between control and a core that may wait. Control's are few; a flood of frames for control is dropped
 /// and counted.
@@ -173,7 +173,7 @@ impl<P: Port> Core<P> {
     /// A consumer of this core with up to `depth` commands out; `waker` wakes it.
     ///
     /// # Panics
-    /// If there are 256 already.
+    /// If there are 65,536 already.
     pub fn attach_consumer(&mut self, depth: usize, waker: Arc<Waker>) -> Consumer {
         let (consumer, port) = consumer::pair(depth, Arc::clone(&self.link.core), waker);
         self.attach(port);

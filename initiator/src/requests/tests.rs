@@ -97,6 +97,31 @@ fn what_a_link_loses_is_repeated_for_as_long_as_it_is_worth() {
 }
 
 #[test]
+fn a_busy_target_gets_time_and_fewer_commands() {
+    let mut requests = requests(4);
+    for tag in 0..4 {
+        requests.submit(at(0), tag, read(tag)).unwrap();
+    }
+    let (mut now, mut most_out) = (at(0), 0);
+    for _ in 0..100 {
+        let commands: Vec<_> = std::iter::from_fn(|| requests.poll_command(now)).collect();
+        most_out = commands.len();
+        for command in commands {
+            let full = completion(command, Ok(ended(Status::TASK_SET_FULL, None)));
+            assert!(requests.handle_completion(now, full).is_none(), "{now:?}");
+        }
+        now = now + BUSY_DELAY;
+    }
+    assert_eq!(most_out, 1);
+    let mut ends = 0;
+    while ends < 4 {
+        let command = requests.poll_command(now).unwrap();
+        let good = completion(command, Ok(ended(Status::GOOD, None)));
+        ends += usize::from(requests.handle_completion(now, good).unwrap().result.is_ok());
+    }
+}
+
+#[test]
 fn a_target_that_is_gone_is_waited_for() {
     for gone_ms in [1, 4_000, 4_999, 5_000, 60_000] {
         let mut requests = requests(1);

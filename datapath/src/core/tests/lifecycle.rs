@@ -108,12 +108,13 @@ fn a_consumer_may_vanish_with_commands_out() {
 }
 
 #[test]
-fn more_consumers_come_and_go_between_two_looks_than_there_is_room_for() {
+fn consumers_that_have_gone_leave_room() {
     let mut bench = Bench::new();
     let waker = Arc::new(Waker::new().unwrap());
-    for _ in 0..3 * MAX_CONSUMERS {
+    for _ in 0..1000 {
         drop(bench.core.attach_consumer(1, Arc::clone(&waker)));
     }
+    assert!(bench.core.consumers.len() <= 2, "{} places", bench.core.consumers.len());
     // Who has stayed meanwhile is still served.
     bench.consumer.submit(command(1)).unwrap();
     bench.step();
