@@ -96,7 +96,7 @@ impl Control {
 
     /// Does everything that can be done now.
     pub fn step(&mut self, now: Instant, edge: &mut impl Edge) {
-        if let Some(up) = edge.link_change() {
+        while let Some(up) = edge.link_change() {
             self.handle_link(now, up);
         }
         self.settle(now, edge);

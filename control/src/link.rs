@@ -70,6 +70,10 @@ impl LinkState {
 pub struct LinkWatch {
     socket: Socket,
     state: LinkState,
+    /// It was down since [`Self::change`] looked last.
+    has_been_down: bool,
+    /// What that told last.
+    told: Option<bool>,
 }
 
 impl LinkWatch {
@@ -93,7 +97,7 @@ impl LinkWatch {
                     {
                         let state = LinkState::from_message(&message);
                         socket.set_non_blocking(true).map_err(netlink)?;
-                        return Ok(Self { socket, state });
+                        return Ok(Self { socket, state, has_been_down: false, told: None });
                     }
                     NetlinkPayload::Error(error) if error.code.is_some() => {
                         return Err(LinkError::NoInterface { name: name.to_owned() });
@@ -109,8 +113,18 @@ impl LinkWatch {
         &self.state
     }
 
-    /// Takes what the kernel has told since. An interface that was deleted is down.
-    pub fn poll(&mut self) {
+    /// Whether the link came or went, as seen from the last call; the first one tells how it is. A link that went and
+    /// came is told as both, one a call: whoever is at the other end may have noticed. An interface that was deleted is
+    /// down.
+    pub fn change(&mut self) -> Option<bool> {
+        self.poll();
+        let went = std::mem::take(&mut self.has_been_down) && self.told == Some(true);
+        let up = self.state.up && !went;
+        (self.told.replace(up) != Some(up)).then_some(up)
+    }
+
+    /// Takes what the kernel has told since.
+    fn poll(&mut self) {
         // Never waits. An overrun loses messages; the next one has the whole state again.
         while let Ok((bytes, _)) = self.socket.recv_from_full() {
             for payload in messages(&bytes) {
@@ -124,6 +138,7 @@ impl LinkWatch {
                     }
                     _ => {}
                 }
+                self.has_been_down |= !self.state.up;
             }
         }
     }

@@ -19,8 +19,6 @@ pub(crate) struct ThreadEdge {
     pub(crate) consumer: Consumer,
     pub(crate) nic: Nic,
     pub(crate) link: LinkWatch,
-    /// Whether the link was there when control was told of it last.
-    pub(crate) link_told: Option<bool>,
     pub(crate) waker: Arc<Waker>,
     pub(crate) inventory: Arc<Published<Inventory>>,
     pub(crate) stop: Arc<AtomicBool>,
@@ -82,9 +80,7 @@ impl Edge for ThreadEdge {
     }
 
     fn link_change(&mut self) -> Option<bool> {
-        self.link.poll();
-        let up = self.link.state().up;
-        (self.link_told.replace(up) != Some(up)).then_some(up)
+        self.link.change()
     }
 
     fn publish(&mut self, inventory: &Inventory) {

@@ -62,7 +62,6 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         consumer,
         nic,
         link,
-        link_told: None,
         waker: Arc::clone(&control_waker),
         inventory: Arc::clone(&inventory),
         stop: Arc::clone(&stop_control),

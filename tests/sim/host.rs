@@ -16,7 +16,7 @@ use fc::wire::scsi::Status;
 use fc::wire::{MacAddr, Wwn, fcoe};
 use initiator::{DiskInfo, Requests};
 use san::Mode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Commands that control may have out.
@@ -57,9 +57,8 @@ struct SimEdge {
     core: ControlLink,
     consumer: Consumer,
     macs: Vec<MacAddr>,
-    is_link_up: bool,
-    /// What control was told of the link last.
-    link_told: Option<bool>,
+    /// What control is to be told of the link.
+    link_changes: VecDeque<bool>,
     inventory: Inventory,
     /// The inventory has not been looked at.
     is_new: bool,
@@ -91,8 +90,7 @@ impl Edge for SimEdge {
     }
 
     fn link_change(&mut self) -> Option<bool> {
-        let up = self.is_link_up;
-        (self.link_told.replace(up) != Some(up)).then_some(up)
+        self.link_changes.pop_front()
     }
 
     fn publish(&mut self, inventory: &Inventory) {
@@ -113,8 +111,7 @@ impl Host {
             core: core.control_link(),
             consumer: core.attach_consumer(SCAN_DEPTH, Arc::clone(&waker)),
             macs: Vec::new(),
-            is_link_up: true,
-            link_told: None,
+            link_changes: VecDeque::from([true]),
             inventory: Inventory::default(),
             is_new: false,
         };
@@ -146,7 +143,7 @@ impl Host {
 
     /// The link has gone or come.
     pub(crate) fn set_link(&mut self, is_up: bool) {
-        self.edge.is_link_up = is_up;
+        self.edge.link_changes.push_back(is_up);
         if !is_up {
             self.audit.link_down();
         }
@@ -238,8 +235,8 @@ impl Host {
     }
 
     fn control_is_due(&self, now: Instant) -> bool {
-        let SimEdge { core, consumer, is_link_up, link_told, .. } = &self.edge;
-        *link_told != Some(*is_link_up)
+        let SimEdge { core, consumer, link_changes, .. } = &self.edge;
+        !link_changes.is_empty()
             || core.has_frame()
             || consumer.has_completion()
             || self.control.poll_timeout().is_some_and(|at| at <= now)

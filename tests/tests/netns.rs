@@ -1,5 +1,6 @@
 //! The namespaces and the cable of the demo.
 
+use control::link::LinkWatch;
 use std::thread;
 use std::time::{Duration, Instant};
 use xfcoe::link::{self, Link};
@@ -29,6 +30,33 @@ fn the_cable_has_an_end_in_each_namespace_and_goes_with_one() {
         assert!(Instant::now() < deadline, "the dropped namespace still holds its end of the cable");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Though nobody looked meanwhile: a switch may have forgotten its logins.
+#[test]
+fn a_link_that_went_and_came_is_told_as_both() {
+    if !tests::have_root() {
+        return;
+    }
+    tests::in_network_namespace(|| {
+        tests::veth_pair("xfcoe0", "san0", 2500);
+        let mut link = LinkWatch::open("xfcoe0").unwrap();
+        while link.change() != Some(true) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let set = |state| drop(tests::ip(&["link", "set", "san0", state]));
+        set("down");
+        set("up");
+        // A carrier comes in the kernel's own time.
+        let mut changes = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while changes.last() != Some(&true) {
+            assert!(Instant::now() < deadline, "told: {changes:?}");
+            thread::sleep(Duration::from_millis(500));
+            changes.extend(std::iter::from_fn(|| link.change()));
+        }
+        assert_eq!(changes, [false, true]);
+    });
 }
 
 #[test]
