@@ -18,6 +18,8 @@ pub const MAX_LISTED_PORTS: usize = 512;
 /// How often the list is asked for though no change was told: the frame that told it may have been lost, and a fabric
 /// doesn't tell twice.
 const LIST_INTERVAL: Duration = Duration::from_secs(30);
+/// How soon after a port has gone, then after twice as long each time: what goes mostly comes back.
+const FIRST_LIST_INTERVAL: Duration = Duration::from_secs(1);
 /// Changes that are asked about one by one; for more than these the whole list is one question.
 const MAX_CHANGES: usize = 16;
 
@@ -29,6 +31,8 @@ pub(super) struct Discovery {
     query: Query,
     /// When the list was asked for last.
     listed: Instant,
+    /// When it is asked for again, after that.
+    list_interval: Duration,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +58,13 @@ impl Discovery {
     /// `ports` are known from before; all of them will be looked for.
     pub(super) fn new(ports: BTreeMap<FcId, Wwn>) -> Self {
         let everything = RscnPage::new(RscnFormat::Fabric, FcId::UNASSIGNED);
-        Self { ports, changes: Vec::from([everything]), query: Query::Idle, listed: Instant::ZERO }
+        Self {
+            ports,
+            changes: Vec::from([everything]),
+            query: Query::Idle,
+            listed: Instant::ZERO,
+            list_interval: LIST_INTERVAL,
+        }
     }
 
     pub(super) fn into_ports(self) -> BTreeMap<FcId, Wwn> {
@@ -88,6 +98,7 @@ impl Discovery {
         let request = match &subject {
             Subject::List(_) => {
                 self.listed = now;
+                self.list_interval = (self.list_interval * 2).min(LIST_INTERVAL);
                 NameServerRequest::GpnFt(PortScope::fabric(FcType::FCP))
             }
             Subject::Name(id) => NameServerRequest::GpnId(*id),
@@ -97,7 +108,7 @@ impl Discovery {
     }
 
     fn next_subject(&mut self, now: Instant) -> Option<Subject> {
-        let is_due = self.listed + LIST_INTERVAL <= now;
+        let is_due = self.listed + self.list_interval <= now;
         if is_due || self.changes.iter().any(|page| page.format() != RscnFormat::Port) {
             return Some(Subject::List(core::mem::take(&mut self.changes)));
         }
@@ -107,7 +118,7 @@ impl Discovery {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.query {
             Query::Waiting { until, .. } => Some(until),
-            Query::Idle => Some(self.listed + LIST_INTERVAL),
+            Query::Idle => Some(self.listed + self.list_interval),
             Query::Out(_) => None,
         }
     }
@@ -156,6 +167,9 @@ impl Discovery {
             (_, Err(failure)) => return Err(failure),
         };
         self.query = Query::Idle;
+        if !changes.gone.is_empty() {
+            self.list_interval = FIRST_LIST_INTERVAL;
+        }
         Ok(changes)
     }
 

@@ -302,6 +302,19 @@ fn a_change_that_nobody_told_is_noticed() {
     );
 }
 
+/// And soon, where a target was before.
+#[test]
+fn a_return_that_nobody_told_is_noticed() {
+    let mut bench = Bench::online(2);
+    bench.fabric.targets = Vec::from([target_id(1)]);
+    bench.pass(Duration::from_secs(30));
+    assert_eq!(bench.take_events(), [gone(0, GoneReason::Unlisted)]);
+    bench.pass(Duration::from_secs(2));
+    bench.fabric.targets = Vec::from([target_id(0), target_id(1)]);
+    bench.pass(Duration::from_secs(4));
+    assert!(matches!(bench.take_events()[..], [Event::TargetReady(_)]), "after 4 s");
+}
+
 #[test]
 fn flapping_links_and_silent_targets_leave_nothing_behind() {
     let mut bench = Bench::new(100);
