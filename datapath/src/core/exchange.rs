@@ -260,6 +260,10 @@ impl Exchange {
         self.phase != Phase::Free
     }
 
+    pub(super) const fn has_question(&self) -> bool {
+        self.question.is_some()
+    }
+
     /// Whether write data may be on its way to the target.
     pub(super) fn has_sent_data(&self) -> bool {
         matches!(self.transfer, Transfer::Write(_)) && !self.moved.is_empty()

@@ -11,7 +11,7 @@
 
 use super::answers::Answers;
 use super::exchange::Phase;
-use super::nexus::FrameFields;
+use super::nexus::{FrameFields, NexusEntry};
 use super::ox_ids::{Qualified, Rest};
 use super::{Core, TICK};
 use crate::port::Port;
@@ -92,8 +92,7 @@ impl<P: Port> Core<P> {
 
     /// Sends REC for an exchange, if that can be done now.
     fn ask(&mut self, now: Instant, index: u16) -> bool {
-        let rests_until = now + self.r_a_tov(self.exchanges.get(index).nexus);
-        self.exchanges.close_question(index, Some(rests_until));
+        self.forget_question(now, index);
         if self.exchanges.questions() >= MAX_QUESTIONS {
             return false;
         }
@@ -159,8 +158,7 @@ impl<P: Port> Core<P> {
 
     /// Notes an answer whose data may still be on its way.
     pub(super) fn await_data(&mut self, now: Instant, index: u16, answer: Ended) {
-        let rests_until = now + self.r_a_tov(self.exchanges.get(index).nexus);
-        self.exchanges.close_question(index, Some(rests_until));
+        self.forget_question(now, index);
         let exchange = self.exchanges.get_mut(index);
         exchange.phase = Phase::Answered;
         exchange.answer = Some(answer);
@@ -171,8 +169,7 @@ impl<P: Port> Core<P> {
     /// Aborts an exchange; its command ends with `error` when the target has answered, or hasn't for long.
     pub(super) fn abort(&mut self, now: Instant, index: u16, error: TransportError) {
         self.counters.aborts += 1;
-        let rests_until = now + self.r_a_tov(self.exchanges.get(index).nexus);
-        self.exchanges.close_question(index, Some(rests_until));
+        self.forget_question(now, index);
         let exchange = self.exchanges.get_mut(index);
         let entry = self.nexuses.get(exchange.nexus).expect("an exchange that is open has its nexus");
         exchange.phase = Phase::Aborting;
@@ -201,7 +198,6 @@ impl<P: Port> Core<P> {
 
     /// Ends a command whose abort the target has answered. If it accepted, it keeps its side until RRQ.
     pub(super) fn handle_abort_answer(&mut self, now: Instant, index: u16, is_accepted: bool) {
-        self.counters.failed += 1;
         let exchange = self.exchanges.get(index);
         let qualified = is_accepted.then_some(Qualified {
             nexus: exchange.nexus,
@@ -209,10 +205,7 @@ impl<P: Port> Core<P> {
             peer_id: exchange.peer_id,
             rx_id: exchange.rx_id,
         });
-        let (error, until) = (exchange.error, now + self.r_a_tov(exchange.nexus));
-        self.finish(now, index, Err(error));
-        self.exchanges.rest(index, until, qualified);
-        self.look_by(until);
+        self.fail_qualified(now, index, exchange.error, qualified);
     }
 
     /// Answers a target's ABTS with BA_ACC (FC-FS-3, 16.3.3): no sequence is worth keeping. Without a frame for it
@@ -244,18 +237,37 @@ impl<P: Port> Core<P> {
 
     /// Ends a command with an error. Its OX_ID rests until no frame of it can be on its way.
     pub(super) fn fail(&mut self, now: Instant, index: u16, error: TransportError) {
+        self.fail_qualified(now, index, error, None);
+    }
+
+    fn fail_qualified(
+        &mut self,
+        now: Instant,
+        index: u16,
+        error: TransportError,
+        qualified: Option<Qualified>,
+    ) {
         self.counters.failed += 1;
         let until = now + self.r_a_tov(self.exchanges.get(index).nexus);
         self.finish(now, index, Err(error));
-        self.exchanges.rest(index, until, None);
+        self.exchanges.rest(index, until, qualified);
         self.look_by(until);
+    }
+
+    /// Its answer is of no interest any more, if a question about an exchange is out.
+    pub(super) fn forget_question(&mut self, now: Instant, index: u16) {
+        let exchange = self.exchanges.get(index);
+        if exchange.has_question() {
+            let until = now + self.r_a_tov(exchange.nexus);
+            self.exchanges.close_question(index, Some(until));
+        }
     }
 
     /// Tells the responder of an aborted exchange that its IDs may be used again (FC-LS-3, 4.2.12). It has a timer of
     /// its own for where there is no frame to tell it by.
     fn reinstate(&mut self, now: Instant, rest: &Rest) {
         let Some(qualified) = &rest.qualified else { return };
-        let is_same = |entry: &&super::nexus::NexusEntry| {
+        let is_same = |entry: &&NexusEntry| {
             (entry.nexus.s_id, entry.nexus.d_id) == (qualified.our_id, qualified.peer_id)
         };
         let Some(entry) = self.nexuses.get(qualified.nexus).filter(is_same) else { return };
@@ -266,7 +278,7 @@ impl<P: Port> Core<P> {
         self.send_fields(frame, qualified.nexus, &els_request(ox_id), &rrq.to_payload());
     }
 
-    pub(super) fn r_a_tov(&self, nexus: u16) -> Duration {
+    fn r_a_tov(&self, nexus: u16) -> Duration {
         self.nexuses.get(nexus).map_or(DEFAULT_R_A_TOV, |entry| entry.nexus.r_a_tov)
     }
 

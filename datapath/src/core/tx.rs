@@ -183,8 +183,7 @@ impl<P: Port> Core<P> {
     }
 
     pub(super) fn finish(&mut self, now: Instant, index: u16, result: Result<Ended, TransportError>) {
-        let rests_until = now + self.r_a_tov(self.exchanges.get(index).nexus);
-        self.exchanges.close_question(index, Some(rests_until));
+        self.forget_question(now, index);
         let exchange = self.exchanges.get_mut(index);
         assert!(exchange.has_command(), "a command ends twice");
         exchange.burst = None;
