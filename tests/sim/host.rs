@@ -4,20 +4,20 @@ use crate::audit::Audit;
 use crate::load::{Load, LoadPlan};
 use crate::model::{DiskKey, Model};
 use crate::plan::HostPlan;
-use control::{Config, Control, Edge, EnodeConfig, Inventory};
+use control::{Control, Inventory};
 use datapath::consumer::Consumer;
-use datapath::core::{ControlLink, Core, CoreConfig};
+use datapath::core::{Core, CoreConfig};
 use datapath::port::memory::{self, MemoryPort, MemoryWire};
 use datapath::port::{Port, Waker};
-use fc::messages::{Command, Completion, Ended, FromCore, ToCore};
+use fc::messages::{Completion, Ended};
 use fc::time::{Duration, Instant};
-use fc::vn_port::{Identity, LoginKind};
+use fc::wire::MacAddr;
 use fc::wire::scsi::Status;
-use fc::wire::{MacAddr, Wwn, fcoe};
 use initiator::{DiskInfo, Requests};
 use san::Mode;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use tests::stepped::{SteppedEdge, control_config};
 
 /// Commands that control may have out.
 const SCAN_DEPTH: usize = 64;
@@ -31,7 +31,7 @@ pub(crate) type Models = BTreeMap<DiskKey, Model>;
 pub(crate) struct Host {
     core: Core<MemoryPort>,
     control: Control,
-    edge: SimEdge,
+    edge: SteppedEdge,
     wire: MemoryWire,
     audit: Audit,
     waker: Arc<Waker>,
@@ -52,53 +52,6 @@ pub(crate) struct Disk {
     pub(crate) load: Load,
 }
 
-/// Control's world.
-struct SimEdge {
-    core: ControlLink,
-    consumer: Consumer,
-    macs: Vec<MacAddr>,
-    /// What control is to be told of the link.
-    link_changes: VecDeque<bool>,
-    inventory: Inventory,
-    /// The inventory has not been looked at.
-    is_new: bool,
-}
-
-impl Edge for SimEdge {
-    fn receive(&mut self) -> Option<FromCore> {
-        self.core.receive()
-    }
-
-    fn send(&mut self, message: ToCore) {
-        self.core.send(message).expect("the core takes messages in every step");
-    }
-
-    fn submit(&mut self, command: Command) -> Result<(), Command> {
-        self.consumer.submit(command)
-    }
-
-    fn completion(&mut self) -> Option<Completion> {
-        self.consumer.poll()
-    }
-
-    fn add_mac(&mut self, mac: MacAddr) {
-        self.macs.push(mac);
-    }
-
-    fn remove_mac(&mut self, mac: MacAddr) {
-        self.macs.retain(|&other| other != mac);
-    }
-
-    fn link_change(&mut self) -> Option<bool> {
-        self.link_changes.pop_front()
-    }
-
-    fn publish(&mut self, inventory: &Inventory) {
-        self.inventory = inventory.clone();
-        self.is_new = true;
-    }
-}
-
 impl Host {
     /// An initiator whose link comes up when it is stepped first.
     pub(crate) fn new(plan: &HostPlan, has_canary: bool) -> Self {
@@ -107,17 +60,11 @@ impl Host {
         let core_config = CoreConfig { number: 0, cores: 1 };
         let port = port.with_mtu(plan.mtu);
         let mut core = Core::new(port, &core_config, Arc::clone(&waker), Arc::clone(&waker));
-        let edge = SimEdge {
-            core: core.control_link(),
-            consumer: core.attach_consumer(SCAN_DEPTH, Arc::clone(&waker)),
-            macs: Vec::new(),
-            link_changes: VecDeque::from([true]),
-            inventory: Inventory::default(),
-            is_new: false,
-        };
+        let scans = core.attach_consumer(SCAN_DEPTH, Arc::clone(&waker));
+        let edge = SteppedEdge::new(core.control_link(), scans);
         Self {
             core,
-            control: Control::new(config(plan)),
+            control: Control::new(control_config(plan.mac, plan.mode, plan.mtu)),
             edge,
             wire,
             audit: Audit::new(plan.r_a_tov),
@@ -235,11 +182,7 @@ impl Host {
     }
 
     fn control_is_due(&self, now: Instant) -> bool {
-        let SimEdge { core, consumer, link_changes, .. } = &self.edge;
-        !link_changes.is_empty()
-            || core.has_frame()
-            || consumer.has_completion()
-            || self.control.poll_timeout().is_some_and(|at| at <= now)
+        self.edge.has_work() || self.control.poll_timeout().is_some_and(|at| at <= now)
     }
 
     /// Opens a queue to each disk that is new.
@@ -301,29 +244,4 @@ fn planted_bug(completion: Completion) -> Completion {
     let transferred = completion.transfer.len() as u32;
     let good = Ended { status: Status::GOOD, transferred, sense: None, retry_delay: 0 };
     Completion { result: completion.result.or(Ok(good)), ..completion }
-}
-
-fn config(plan: &HostPlan) -> Config {
-    let HostPlan { mac, mtu, mode, .. } = *plan;
-    let (port_name, node_name) = (Wwn::from_mac(0x2000, mac), Wwn::from_mac(0x1000, mac));
-    let max_payload_len = fcoe::max_payload_len(mtu).expect("links of a simulation take FCoE");
-    let max_fcoe_size = max_payload_len + fcoe::MIN_LEN as u16;
-    let enode = match mode {
-        Mode::Fabric => {
-            EnodeConfig::Fabric(fc::fip::Config { max_fcoe_size, ..fc::fip::Config::new(mac, node_name) })
-        }
-        Mode::Vn2vn => EnodeConfig::Vn2vn(fc::vn2vn::Config {
-            max_fcoe_size,
-            ..fc::vn2vn::Config::new(mac, node_name, port_name)
-        }),
-    };
-    let identity = Identity {
-        port_name,
-        node_name,
-        symbolic_port_name: b"simulated port".to_vec(),
-        symbolic_node_name: b"simulated node".to_vec(),
-        max_payload_len,
-        login: LoginKind::Flogi,
-    };
-    Config { enode, identity }
 }

@@ -1,5 +1,7 @@
 //! What tests across crates share: what they need of the machine, and networks of their own.
 
+pub mod stepped;
+
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};

@@ -58,13 +58,13 @@ fn it_comes_back_after_a_link_bounce_and_a_switch_restart() {
     let nexus = world.nexus();
     world.write(5, noise(4096, 5));
 
-    world.edge.link = Some(false);
+    world.edge.link_changes.push_back(false);
     world.step();
     assert!(!world.edge.inventory.targets[0].ready && world.edge.macs.is_empty());
     world.submit(ScsiCommand::TestUnitReady, Transfer::None);
     world.step();
     assert_eq!(world.consumer.poll().unwrap().result, Err(TransportError::NexusGone));
-    world.edge.link = Some(true);
+    world.edge.link_changes.push_back(true);
     world.wait_for_luns();
     assert_eq!(world.nexus(), nexus, "a disk keeps its nexus");
     assert_eq!(world.read(5, 4096), noise(4096, 5));

@@ -4,14 +4,13 @@ mod fabric;
 mod losses;
 mod vn2vn;
 
-use control::{Config, Control, Edge, EnodeConfig, Inventory};
+use control::Control;
 use datapath::consumer::Consumer;
-use datapath::core::{ControlLink, Core, CoreConfig};
+use datapath::core::{Core, CoreConfig};
 use datapath::port::memory::{self, MemoryConfig, MemoryPort};
 use datapath::port::{Port, Waker};
-use fc::messages::{Cdb, Command, Completion, FromCore, NexusId, ToCore, Transfer, TransportError};
+use fc::messages::{Cdb, Command, Completion, NexusId, Transfer, TransportError};
 use fc::time::{Duration, Instant};
-use fc::vn_port::{Identity, LoginKind};
 use fc::wire::fcoe;
 use fc::wire::fcp::Lun;
 use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, Status};
@@ -19,57 +18,15 @@ use fc::wire::{MacAddr, Wwn};
 use san::{Mode, San, SanConfig};
 use std::sync::Arc;
 use tests::noise;
+use tests::stepped::{SteppedEdge, control_config};
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const STEP: Duration = Duration::from_millis(1);
 
-/// Control's world in the simulation.
-struct SimEdge {
-    core: ControlLink,
-    consumer: Consumer,
-    macs: Vec<MacAddr>,
-    link: Option<bool>,
-    inventory: Inventory,
-}
-
-impl Edge for SimEdge {
-    fn receive(&mut self) -> Option<FromCore> {
-        self.core.receive()
-    }
-
-    fn send(&mut self, message: ToCore) {
-        self.core.send(message).expect("the core takes messages in every step");
-    }
-
-    fn submit(&mut self, command: Command) -> Result<(), Command> {
-        self.consumer.submit(command)
-    }
-
-    fn completion(&mut self) -> Option<Completion> {
-        self.consumer.poll()
-    }
-
-    fn add_mac(&mut self, mac: MacAddr) {
-        self.macs.push(mac);
-    }
-
-    fn remove_mac(&mut self, mac: MacAddr) {
-        self.macs.retain(|&other| other != mac);
-    }
-
-    fn link_change(&mut self) -> Option<bool> {
-        self.link.take()
-    }
-
-    fn publish(&mut self, inventory: &Inventory) {
-        self.inventory = inventory.clone();
-    }
-}
-
 struct World {
     core: Core<MemoryPort>,
     control: Control,
-    edge: SimEdge,
+    edge: SteppedEdge,
     san: San<MemoryPort>,
     consumer: Consumer,
     now: Instant,
@@ -87,34 +44,8 @@ impl World {
         let waker = || Arc::new(Waker::new().unwrap());
         let mut core = Core::new(ours, &CoreConfig { number: 0, cores: 1 }, waker(), waker());
         let (scans, consumer) = (core.attach_consumer(16, waker()), core.attach_consumer(32, waker()));
-        let (port_name, node_name) = (Wwn::from_mac(0x2000, MAC), Wwn::from_mac(0x1000, MAC));
-        let identity = Identity {
-            port_name,
-            node_name,
-            symbolic_port_name: b"simulated port".to_vec(),
-            symbolic_node_name: b"simulated node".to_vec(),
-            max_payload_len: fcoe::max_payload_len(mtu).unwrap(),
-            login: LoginKind::Flogi,
-        };
-        let max_fcoe_size = u16::try_from(mtu).unwrap();
-        let enode = match san.mode {
-            Mode::Fabric => {
-                EnodeConfig::Fabric(fc::fip::Config { max_fcoe_size, ..fc::fip::Config::new(MAC, node_name) })
-            }
-            Mode::Vn2vn => EnodeConfig::Vn2vn(fc::vn2vn::Config {
-                max_fcoe_size,
-                ..fc::vn2vn::Config::new(MAC, node_name, port_name)
-            }),
-        };
-        let control = Control::new(Config { enode, identity });
-        let inventory = Inventory::default();
-        let edge = SimEdge {
-            core: core.control_link(),
-            consumer: scans,
-            macs: Vec::new(),
-            link: Some(true),
-            inventory,
-        };
+        let control = Control::new(control_config(MAC, san.mode, mtu));
+        let edge = SteppedEdge::new(core.control_link(), scans);
         let san = San::new(theirs, san).unwrap();
         Self { core, control, edge, san, consumer, now: Instant::ZERO }
     }

@@ -57,11 +57,11 @@ fn it_comes_back_after_a_link_bounce() {
         world.wait_for_luns();
         world.write(5, noise(4096, 5));
         for seconds_down in [0, 3, 30] {
-            world.edge.link = Some(false);
+            world.edge.link_changes.push_back(false);
             world.step();
             assert!(!world.edge.inventory.targets[0].ready && world.edge.macs.is_empty());
             world.run_for(Duration::from_secs(seconds_down));
-            world.edge.link = Some(true);
+            world.edge.link_changes.push_back(true);
             world.wait_for_luns();
             assert_eq!(world.read(5, 4096), noise(4096, 5));
             assert_eq!(world.san.stats().logins, 1);
@@ -122,9 +122,9 @@ fn a_dead_initiator_is_forgotten_and_the_next_one_served() {
             world.now = world.now + STEP;
         }
         assert_eq!((world.san.stats().logins, world.san.stats().counters.expired_links), (0, 1));
-        world.edge.link = Some(false);
+        world.edge.link_changes.push_back(false);
         world.step();
-        world.edge.link = Some(true);
+        world.edge.link_changes.push_back(true);
         world.wait_for_luns();
         world.move_data();
     });

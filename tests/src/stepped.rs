@@ -1,0 +1,106 @@
+//! What an initiator needs that is stepped by hand: control's world, and its configuration.
+
+use control::{Config, Edge, EnodeConfig, Inventory};
+use datapath::consumer::Consumer;
+use datapath::core::ControlLink;
+use fc::messages::{Command, Completion, FromCore, ToCore};
+use fc::vn_port::{Identity, LoginKind};
+use fc::wire::{MacAddr, Wwn, fcoe};
+use san::Mode;
+use std::collections::VecDeque;
+
+/// Control's world, without a NIC. Its link comes up with the first step.
+pub struct SteppedEdge {
+    core: ControlLink,
+    consumer: Consumer,
+    /// The addresses by which control wants to receive.
+    pub macs: Vec<MacAddr>,
+    /// What control is to be told of the link.
+    pub link_changes: VecDeque<bool>,
+    /// What control has published last.
+    pub inventory: Inventory,
+    /// For whoever looks at the inventory to know whether it is another one.
+    pub is_new: bool,
+}
+
+impl SteppedEdge {
+    /// The world of a control whose core is at the other end of `core`; `consumer` carries its scans.
+    pub fn new(core: ControlLink, consumer: Consumer) -> Self {
+        Self {
+            core,
+            consumer,
+            macs: Vec::new(),
+            link_changes: VecDeque::from([true]),
+            inventory: Inventory::default(),
+            is_new: false,
+        }
+    }
+
+    /// Whether control would find something if it was stepped now, its own deadlines aside.
+    pub fn has_work(&self) -> bool {
+        !self.link_changes.is_empty() || self.core.has_frame() || self.consumer.has_completion()
+    }
+}
+
+impl Edge for SteppedEdge {
+    fn receive(&mut self) -> Option<FromCore> {
+        self.core.receive()
+    }
+
+    fn send(&mut self, message: ToCore) {
+        self.core.send(message).expect("the core takes messages in every step");
+    }
+
+    fn submit(&mut self, command: Command) -> Result<(), Command> {
+        self.consumer.submit(command)
+    }
+
+    fn completion(&mut self) -> Option<Completion> {
+        self.consumer.poll()
+    }
+
+    fn add_mac(&mut self, mac: MacAddr) {
+        self.macs.push(mac);
+    }
+
+    fn remove_mac(&mut self, mac: MacAddr) {
+        self.macs.retain(|&other| other != mac);
+    }
+
+    fn link_change(&mut self) -> Option<bool> {
+        self.link_changes.pop_front()
+    }
+
+    fn publish(&mut self, inventory: &Inventory) {
+        self.inventory = inventory.clone();
+        self.is_new = true;
+    }
+}
+
+/// Control's configuration for an ENode at a link with this MTU, in the SAN's mode.
+///
+/// # Panics
+/// If not even the shortest FCoE frames fit the link.
+pub fn control_config(mac: MacAddr, mode: Mode, mtu: u32) -> Config {
+    let (port_name, node_name) = (Wwn::from_mac(0x2000, mac), Wwn::from_mac(0x1000, mac));
+    let max_payload_len = fcoe::max_payload_len(mtu).expect("links of a simulation take FCoE");
+    let max_fcoe_size = max_payload_len + fcoe::MIN_LEN as u16;
+    let enode = match mode {
+        Mode::Fabric => {
+            EnodeConfig::Fabric(fc::fip::Config { max_fcoe_size, ..fc::fip::Config::new(mac, node_name) })
+        }
+        Mode::Vn2vn => EnodeConfig::Vn2vn(fc::vn2vn::Config {
+            max_fcoe_size,
+            ..fc::vn2vn::Config::new(mac, node_name, port_name)
+        }),
+    };
+    let identity = Identity {
+        port_name,
+        node_name,
+        symbolic_port_name: b"simulated port".to_vec(),
+        symbolic_node_name: b"simulated node".to_vec(),
+        max_payload_len,
+        login: LoginKind::Flogi,
+    };
+    Config { enode, identity }
+}
