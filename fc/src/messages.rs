@@ -49,7 +49,8 @@ pub enum ToCore {
     /// Commands may name this nexus from now on, with these addresses. Its commands that are out fail with
     /// [`TransportError::NexusGone`] if the addresses changed.
     SetNexus(NexusId, Box<Nexus>),
-    /// Commands on this nexus fail with [`TransportError::NexusGone`].
+    /// This nexus's commands that are out fail with [`TransportError::NexusGone`], later ones with
+    /// [`TransportError::NotLoggedIn`].
     RemoveNexus(NexusId),
 }
 
@@ -195,8 +196,11 @@ pub struct Ended {
 /// The exchange did not end as it should: whether the target did the command isn't known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum TransportError {
-    /// The remote port isn't logged in, or its login ended while the command was out.
+    /// The remote port isn't logged in: nothing was sent.
     #[error("the remote port is not logged in")]
+    NotLoggedIn,
+    /// The remote port's login ended while the command was out.
+    #[error("the login at the remote port ended while the command was out")]
     NexusGone,
     /// No answer in time; the exchange was aborted.
     #[error("no answer within the command's time-out; the exchange was aborted")]

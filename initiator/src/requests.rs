@@ -362,7 +362,7 @@ enum Why {
 fn judge_failure(error: TransportError) -> Verdict {
     let why = match error {
         TransportError::Stopped => return Verdict::Done(Err(error.into())),
-        TransportError::NexusGone => Why::Gone,
+        TransportError::NotLoggedIn | TransportError::NexusGone => Why::Gone,
         TransportError::Lost | TransportError::DataMissing { .. } => Why::Loss,
         TransportError::TimedOut
         | TransportError::Response(_)

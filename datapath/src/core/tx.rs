@@ -74,7 +74,7 @@ impl<P: Port> Core<P> {
             self.complete(
                 consumer,
                 command.tag,
-                Err(TransportError::NexusGone),
+                Err(TransportError::NotLoggedIn),
                 command.transfer,
                 Duration::ZERO,
             );

@@ -167,7 +167,9 @@ impl Question {
             Err(error) => {
                 let failed = Verdict::Failed(ScanError::Transport { step, error });
                 return match error {
-                    TransportError::NexusGone | TransportError::Stopped => failed,
+                    TransportError::NotLoggedIn | TransportError::NexusGone | TransportError::Stopped => {
+                        failed
+                    }
                     TransportError::TimedOut
                     | TransportError::Response(_)
                     | TransportError::DataMissing { .. }

@@ -63,7 +63,7 @@ fn it_comes_back_after_a_link_bounce_and_a_switch_restart() {
     assert!(!world.edge.inventory.targets[0].ready && world.edge.macs.is_empty());
     world.submit(ScsiCommand::TestUnitReady, Transfer::None);
     world.step();
-    assert_eq!(world.consumer.poll().unwrap().result, Err(TransportError::NexusGone));
+    assert_eq!(world.consumer.poll().unwrap().result, Err(TransportError::NotLoggedIn));
     world.edge.link_changes.push_back(true);
     world.wait_for_luns();
     assert_eq!(world.nexus(), nexus, "a disk keeps its nexus");

@@ -20,7 +20,7 @@ fn commands_end_with_their_nexus() {
     assert_eq!(bench.completion().result, Err(TransportError::NexusGone));
     bench.consumer.submit(command(9)).unwrap();
     bench.step();
-    assert_eq!(bench.completion().result, Err(TransportError::NexusGone));
+    assert_eq!(bench.completion().result, Err(TransportError::NotLoggedIn));
 }
 
 #[test]

@@ -20,8 +20,12 @@ impl AdditionalSense {
     pub const BECOMING_READY: Self = Self::new(0x04, 0x01);
     /// NOT READY: it waits for START STOP UNIT.
     pub const START_NEEDED: Self = Self::new(0x04, 0x02);
+    /// NOT READY: the target port's access state changes right now.
+    pub const ACCESS_STATE_TRANSITION: Self = Self::new(0x04, 0x0a);
     /// NOT READY: the target port is in standby.
     pub const PORT_IN_STANDBY: Self = Self::new(0x04, 0x0b);
+    /// NOT READY: the target port is in the state unavailable.
+    pub const PORT_UNAVAILABLE: Self = Self::new(0x04, 0x0c);
     /// Data could not be read.
     pub const UNRECOVERED_READ_ERROR: Self = Self::new(0x11, 0x00);
     /// The parameter list ends early.
