@@ -320,7 +320,10 @@ fn one_units_failure_is_its_own() {
                     .into()
             ),
             (Some(1), "TEST UNIT READY failed: HARDWARE ERROR: internal target failure (04/44/00)".into()),
-            (Some(2), "INQUIRY got no answer: the remote port is not logged in".into()),
+            (
+                Some(2),
+                "INQUIRY got no answer: the login at the remote port ended while the command was out".into()
+            ),
         ]
     );
 }
@@ -362,7 +365,10 @@ fn without_a_list_nothing_is_asked() {
     let (events, _) = run(&mut target);
     assert_eq!(
         failures(&events),
-        [(None, "REPORT LUNS got no answer: the remote port is not logged in".into())]
+        [(
+            None,
+            "REPORT LUNS got no answer: the login at the remote port ended while the command was out".into()
+        )]
     );
     assert_eq!(events.last(), Some(&ScanEvent::Done { left_out: 0 }));
     assert_eq!(target.commands, 1);
