@@ -1,6 +1,6 @@
 //! Which nexus a remote port has.
 
-use fc::messages::{MAX_NEXUSES, NexusId};
+use fc::messages::NexusId;
 use fc::wire::Wwn;
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ pub(crate) struct NexusMap {
 }
 
 impl NexusMap {
-    /// The id of a target port; `None` when a new port finds all [`MAX_NEXUSES`] taken.
+    /// The id of a target port; `None` when a new port finds all 65,536 taken.
     pub(crate) fn id(&mut self, port_name: Wwn) -> Option<NexusId> {
         if let Some(&id) = self.ids.get(&port_name) {
             return Some(id);
         }
-        let next = u16::try_from(self.ids.len()).ok().filter(|&next| usize::from(next) < MAX_NEXUSES)?;
+        let next = u16::try_from(self.ids.len()).ok()?;
         self.ids.insert(port_name, NexusId(next));
         Some(NexusId(next))
     }
@@ -33,10 +33,10 @@ mod tests {
         let first = map.id(Wwn::from_u64(1));
         assert_ne!(map.id(Wwn::from_u64(2)), first);
         assert_eq!(map.id(Wwn::from_u64(1)), first);
-        for name in 3..=MAX_NEXUSES as u64 {
+        for name in 3..=1 << 16 {
             assert!(map.id(Wwn::from_u64(name)).is_some());
         }
-        assert_eq!(map.id(Wwn::from_u64(99_999)), None);
+        assert_eq!(map.id(Wwn::from_u64(0)), None);
         assert_eq!(map.id(Wwn::from_u64(1)), first);
     }
 }

@@ -38,9 +38,6 @@ pub struct Nexus {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NexusId(pub u16);
 
-/// The most nexuses that a core knows.
-pub const MAX_NEXUSES: usize = 1024;
-
 /// From control to a core.
 #[derive(Debug)]
 pub enum ToCore {

@@ -1,14 +1,15 @@
 //! The exchange table: found by OX_ID, checked by identity, few cache lines each.
 
 use super::ox_ids::{OxIds, Qualified, Rest, Use};
+use super::wheel::Wheel;
 use fc::fcp::Moved;
 use fc::messages::{Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::FcId;
 use fc::wire::header::UNASSIGNED_XID;
 
-/// Commands that a core can have out.
-pub(super) const MAX_EXCHANGES: usize = 1024;
+/// OX_IDs that are left to questions, notices and rests when as many commands are out as can be.
+const SPARE_OX_IDS: usize = 512;
 
 /// What an exchange is about.
 ///
@@ -34,8 +35,8 @@ pub(super) enum Phase {
 #[repr(C, align(64))]
 pub(super) struct Exchange {
     pub(super) transfer: Transfer,
-    /// When to look at it next.
-    pub(super) deadline: Instant,
+    /// When to look at it next: see [`ExchangeTable::look_at`].
+    deadline: Instant,
     pub(super) ox_id: u16,
     /// The target's, once it has given one.
     pub(super) rx_id: u16,
@@ -78,22 +79,40 @@ pub(super) struct Burst {
 
 /// All exchanges of a core. They are used again last-in first-out, so that few lines stay warm; their OX_IDs are not.
 pub(super) struct ExchangeTable {
-    exchanges: Box<[Exchange]>,
+    /// Those that were ever used. There is room for all that may be: it never moves.
+    exchanges: Vec<Exchange>,
     free: Vec<u16>,
+    /// The most that may be open.
+    max: usize,
     ox_ids: OxIds,
+    wheel: Wheel,
     /// Exchanges with a question out.
     questions: usize,
 }
 
 impl ExchangeTable {
     pub(super) fn new(ox_ids: OxIds) -> Self {
-        let exchanges = std::iter::repeat_with(Exchange::free).take(MAX_EXCHANGES);
-        let indices = 0..u16::try_from(MAX_EXCHANGES).expect("an index is small");
-        Self { exchanges: exchanges.collect(), free: indices.rev().collect(), ox_ids, questions: 0 }
+        let max = ox_ids.len() - SPARE_OX_IDS;
+        Self {
+            exchanges: Vec::with_capacity(max),
+            free: Vec::with_capacity(max),
+            max,
+            ox_ids,
+            wheel: Wheel::new(max),
+            questions: 0,
+        }
+    }
+
+    /// Commands that the core can have out.
+    pub(super) const fn max(&self) -> usize {
+        self.max
     }
 
     /// A free exchange under a new OX_ID, for the caller to fill.
     pub(super) fn allocate(&mut self) -> Option<(u16, &mut Exchange)> {
+        if self.free.is_empty() {
+            self.add_one();
+        }
         let &index = self.free.last()?;
         let ox_id = self.ox_ids.take(Use::Command(index))?;
         self.free.pop();
@@ -103,8 +122,16 @@ impl ExchangeTable {
         Some((index, exchange))
     }
 
+    /// Adds a free exchange if there may be more.
+    fn add_one(&mut self) {
+        if self.exchanges.len() < self.max {
+            self.free.push(u16::try_from(self.exchanges.len()).expect("no more than OX_IDs"));
+            self.exchanges.push(Exchange::free());
+        }
+    }
+
     pub(super) fn has_free(&self) -> bool {
-        !self.free.is_empty() && self.ox_ids.has_free()
+        self.open() < self.max && self.ox_ids.has_free()
     }
 
     /// What an OX_ID stands for.
@@ -200,32 +227,37 @@ impl ExchangeTable {
 
     /// The exchanges with a command. Collected, for the caller to change them: it is not a frame's path.
     pub(super) fn open_indices(&self) -> Vec<u16> {
-        self.indices_of(Exchange::has_command)
+        let open = (0u16..).zip(&self.exchanges).filter(|(_, exchange)| exchange.has_command());
+        open.map(|(index, _)| index).collect()
     }
 
-    /// The exchanges whose deadline has come.
-    pub(super) fn due(&self, now: Instant) -> Vec<u16> {
-        self.indices_of(|exchange| exchange.has_command() && exchange.deadline <= now)
+    /// Sets when an exchange is to be looked at.
+    pub(super) fn look_at(&mut self, index: u16, deadline: Instant) {
+        self.exchanges[usize::from(index)].deadline = deadline;
+        self.wheel.set(index, deadline);
     }
 
-    /// The first deadline.
+    /// Takes the exchanges whose deadline has come to the end of `into`.
+    pub(super) fn take_due(&mut self, now: Instant, into: &mut Vec<u16>) {
+        let old = into.len();
+        self.wheel.take_due(now, into);
+        let mut kept = old;
+        for i in old..into.len() {
+            let index = into[i];
+            let exchange = &self.exchanges[usize::from(index)];
+            if exchange.has_command() && exchange.deadline > now {
+                self.wheel.set(index, exchange.deadline);
+            } else if exchange.has_command() {
+                into[kept] = index;
+                kept += 1;
+            }
+        }
+        into.truncate(kept);
+    }
+
+    /// When a deadline comes, or one may.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        if self.open() == 0 {
-            return None;
-        }
-        let open = self.exchanges.iter().filter(|exchange| exchange.has_command());
-        open.map(|exchange| exchange.deadline).min()
-    }
-
-    fn indices_of(&self, wanted: impl Fn(&Exchange) -> bool) -> Vec<u16> {
-        if self.open() == 0 {
-            return Vec::new();
-        }
-        (0u16..)
-            .zip(&self.exchanges)
-            .filter(|(_, exchange)| wanted(exchange))
-            .map(|(index, _)| index)
-            .collect()
+        self.wheel.next(|index| self.exchanges[usize::from(index)].deadline)
     }
 }
 
@@ -297,10 +329,11 @@ mod tests {
     #[test]
     fn exchanges_are_bounded() {
         let mut table = ExchangeTable::new(OxIds::new(0, 7));
-        for _ in 0..MAX_EXCHANGES {
+        for _ in 0..table.max() {
             table.allocate().unwrap().1.phase = Phase::Open;
         }
-        assert!(table.allocate().is_none() && !table.has_free());
+        assert_eq!((table.open(), table.has_free()), (8192 - SPARE_OX_IDS, false));
+        assert!(table.allocate().is_none() && table.open_question(0).is_some());
     }
 
     /// Exchanges that are lost again and again take OX_IDs with them, and no exchange.

@@ -19,15 +19,16 @@ mod rx;
 mod stats;
 pub mod thread;
 mod tx;
+mod wheel;
 
 pub use stats::{CoreReport, Counters, DropReason};
 
 use crate::consumer::{self, Consumer, ConsumerPort};
 use crate::port::{Frame, Port, Waker};
 use crossbeam_queue::ArrayQueue;
-use exchange::{ExchangeTable, MAX_EXCHANGES};
+use exchange::ExchangeTable;
 use fc::messages::{FromCore, ToCore, TransportError, ox_id};
-use fc::time::{Duration, Instant};
+use fc::time::Instant;
 use hdrhistogram::Histogram;
 use nexus::NexusTable;
 use ox_ids::OxIds;
@@ -42,9 +43,6 @@ const BATCH: usize = 64;
 /// Frames sent before a doorbell. A veth's ring holds 256 and drops silently what is more, and a switch port's
 /// buffers are not deep either.
 const SEND_BATCH: usize = 64;
-
-/// How often deadlines are looked at, at most: the look passes over the whole table.
-const TICK: Duration = Duration::from_micros(250);
 
 /// The most consumers of a core. Each has a descriptor, of which a process has fewer.
 const MAX_CONSUMERS: usize = 1 << 16;
@@ -126,6 +124,8 @@ pub struct Core<P: Port> {
     queued_frames: usize,
     /// When to look at deadlines; `None` while there are none.
     next_look: Option<Instant>,
+    /// Exchanges whose deadline has come: empty between two looks.
+    due: Vec<u16>,
     counters: Counters,
     latency_ns: Histogram<u64>,
     port_error: Option<io::Error>,
@@ -146,19 +146,22 @@ impl<P: Port> Core<P> {
             from_core: Arc::new(ArrayQueue::new(CONTROL_QUEUE_LEN)),
             core: waker,
         };
+        let exchanges = ExchangeTable::new(OxIds::new(config.number, config.cores));
+        let max_exchanges = exchanges.max();
         Self {
             port,
             number: config.number,
-            exchanges: ExchangeTable::new(OxIds::new(config.number, config.cores)),
+            exchanges,
             nexuses: NexusTable::default(),
             consumers: Vec::new(),
             tasks: Vec::new(),
             link,
             control,
-            bursts: VecDeque::with_capacity(MAX_EXCHANGES),
+            bursts: VecDeque::with_capacity(max_exchanges),
             received: Vec::with_capacity(BATCH),
             queued_frames: 0,
             next_look: None,
+            due: Vec::with_capacity(max_exchanges),
             counters: Counters::default(),
             latency_ns: Histogram::new_with_bounds(1, MAX_LATENCY_NS, 3).expect("constant bounds"),
             port_error: None,

@@ -2,7 +2,7 @@
 
 use super::answers::Answers;
 use super::latency::Latency;
-use fc::messages::{MAX_NEXUSES, Nexus, NexusId};
+use fc::messages::{Nexus, NexusId};
 use fc::time::Duration;
 use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
 use fc::wire::fcoe::{Eof, PROLOGUE_LEN, SOF_OFFSET, Sof, frame_len};
@@ -90,39 +90,48 @@ impl NexusEntry {
     }
 }
 
+/// Nexuses that are side by side in memory.
+const PAGE_LEN: usize = 256;
+
 /// Nexuses by [`NexusId`].
 #[derive(Default)]
 pub(super) struct NexusTable {
-    entries: Vec<Option<Box<NexusEntry>>>,
+    /// Made as ids come, and never moved: tens of thousands of nexuses would take milliseconds.
+    pages: Vec<Box<[Option<NexusEntry>]>>,
 }
 
 impl NexusTable {
     /// Sets a nexus and says whether another one was there whose commands must end.
-    ///
-    /// # Panics
-    /// If the id is not below [`MAX_NEXUSES`].
     pub(super) fn set(&mut self, id: NexusId, nexus: &Nexus) -> bool {
-        let index = usize::from(id.0);
-        assert!(index < MAX_NEXUSES, "nexus {index}");
-        if self.entries.len() <= index {
-            self.entries.resize_with(index + 1, || None);
+        let page = usize::from(id.0) / PAGE_LEN;
+        while self.pages.len() <= page {
+            self.pages.push(std::iter::repeat_with(|| None).take(PAGE_LEN).collect());
         }
-        let replaced = self.entries[index].as_ref().is_some_and(|old| old.nexus != *nexus);
-        self.entries[index] = Some(Box::new(NexusEntry::new(nexus)));
-        replaced
+        let old = self.pages[page][usize::from(id.0) % PAGE_LEN].replace(NexusEntry::new(nexus));
+        old.is_some_and(|old| old.nexus != *nexus)
     }
 
     pub(super) fn remove(&mut self, id: NexusId) {
-        if let Some(entry) = self.entries.get_mut(usize::from(id.0)) {
-            *entry = None;
+        if let Some(page) = self.pages.get_mut(usize::from(id.0) / PAGE_LEN) {
+            page[usize::from(id.0) % PAGE_LEN] = None;
         }
     }
 
     pub(super) fn get(&self, index: u16) -> Option<&NexusEntry> {
-        self.entries.get(usize::from(index))?.as_deref()
+        self.pages.get(usize::from(index) / PAGE_LEN)?[usize::from(index) % PAGE_LEN].as_ref()
     }
 
     pub(super) fn get_mut(&mut self, index: u16) -> Option<&mut NexusEntry> {
-        self.entries.get_mut(usize::from(index))?.as_deref_mut()
+        self.pages.get_mut(usize::from(index) / PAGE_LEN)?[usize::from(index) % PAGE_LEN].as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nexus_takes_little_memory() {
+        assert!(size_of::<Option<NexusEntry>>() < 256, "{} bytes", size_of::<Option<NexusEntry>>());
     }
 }

@@ -44,43 +44,57 @@ pub(super) struct Qualified {
 /// long, or came twice, then finds nobody.
 pub(super) struct OxIds {
     uses: Box<[Use]>,
-    is_ours: [bool; 1 << ox_id::CORE_BITS],
+    /// A bit for each that may be given.
+    free: Box<[u64; ALL / 64]>,
+    free_count: usize,
+    /// All that are the core's.
+    len: usize,
     last: u16,
-    free: usize,
     resting: VecDeque<Rest>,
 }
 
 impl OxIds {
     /// Those of core `number` of `cores`.
     pub(super) fn new(number: u16, cores: u16) -> Self {
-        let mut is_ours = [false; 1 << ox_id::CORE_BITS];
+        let mut word = 0u64;
         for block in (number..ox_id::MAX_CORES).step_by(cores.into()) {
-            is_ours[usize::from(block)] = true;
+            for byte in 0..u64::BITS / 8 {
+                word |= 1 << (byte * 8 + u32::from(block));
+            }
         }
-        let blocks = is_ours.iter().filter(|&&is_ours| is_ours).count();
+        let len = word.count_ones() as usize * (ALL / 64);
         Self {
             uses: vec![Use::Free; ALL].into(),
-            is_ours,
+            free: Box::new([word; ALL / 64]),
+            free_count: len,
+            len,
             last: UNASSIGNED_XID,
-            free: blocks * (ALL >> ox_id::CORE_BITS),
             resting: VecDeque::new(),
         }
     }
 
+    /// How many the core has.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
     /// The next free one, which stands for `what` from now on.
     pub(super) fn take(&mut self, what: Use) -> Option<u16> {
-        if self.free == 0 {
+        if self.free_count == 0 {
             return None;
         }
-        self.free -= 1;
-        loop {
-            self.last = self.last.wrapping_add(1);
-            let is_ours = self.is_ours[usize::from(ox_id::core(self.last))];
-            if is_ours && self.uses[usize::from(self.last)] == Use::Free {
-                self.uses[usize::from(self.last)] = what;
-                return Some(self.last);
-            }
+        let mut at = usize::from(self.last.wrapping_add(1));
+        let mut bits = self.free[at / 64] >> (at % 64) << (at % 64);
+        while bits == 0 {
+            at = (at / 64 * 64 + 64) % ALL;
+            bits = self.free[at / 64];
         }
+        let taken = at / 64 * 64 + bits.trailing_zeros() as usize;
+        self.free[taken / 64] &= !(1 << (taken % 64));
+        self.free_count -= 1;
+        self.uses[taken] = what;
+        self.last = taken as u16;
+        Some(self.last)
     }
 
     pub(super) fn get(&self, ox_id: u16) -> Use {
@@ -88,14 +102,15 @@ impl OxIds {
     }
 
     pub(super) const fn has_free(&self) -> bool {
-        self.free > 0
+        self.free_count > 0
     }
 
     /// Nothing with this OX_ID is on its way any more.
     pub(super) fn free(&mut self, ox_id: u16) {
         let what = std::mem::replace(&mut self.uses[usize::from(ox_id)], Use::Free);
         assert_ne!(what, Use::Free, "an OX_ID is freed twice");
-        self.free += 1;
+        self.free[usize::from(ox_id) / 64] |= 1 << (ox_id % 64);
+        self.free_count += 1;
     }
 
     /// It may not be given for a while.

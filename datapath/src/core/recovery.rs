@@ -9,11 +9,12 @@
 //!
 //! An OX_ID of which frames are missing rests for R_A_TOV, singly: the others stay.
 
+use super::Core;
 use super::answers::Answers;
 use super::exchange::Phase;
 use super::nexus::{FrameFields, NexusEntry};
 use super::ox_ids::{Qualified, Rest};
-use super::{Core, TICK};
+use super::wheel::TICK;
 use crate::port::Port;
 use fc::fcp::Standing;
 use fc::messages::{Ended, Transfer, TransportError};
@@ -38,9 +39,12 @@ const ABTS_F_CTL: u32 = FCtl::END_SEQUENCE | FCtl::TRANSFER_INITIATIVE;
 impl<P: Port> Core<P> {
     /// Looks at what is due.
     pub(super) fn check_deadlines(&mut self, now: Instant) {
-        for index in self.exchanges.due(now) {
+        let mut due = std::mem::take(&mut self.due);
+        self.exchanges.take_due(now, &mut due);
+        for index in due.drain(..) {
             self.look_at(now, index);
         }
+        self.due = due;
         while self.exchanges.next_rested().is_some_and(|at| at <= now) {
             let rest = self.exchanges.end_rest().expect("the first one");
             self.reinstate(now, &rest);
@@ -86,8 +90,8 @@ impl<P: Port> Core<P> {
         } else {
             TICK
         };
-        let exchange = self.exchanges.get_mut(index);
-        exchange.deadline = exchange.expires.min(now + wait);
+        let expires = self.exchanges.get(index).expires;
+        self.exchanges.look_at(index, expires.min(now + wait));
     }
 
     /// Sends REC for an exchange, if that can be done now.
@@ -162,8 +166,7 @@ impl<P: Port> Core<P> {
         let exchange = self.exchanges.get_mut(index);
         exchange.phase = Phase::Answered;
         exchange.answer = Some(answer);
-        exchange.deadline = now + REORDER_WAIT;
-        self.look_by(now + REORDER_WAIT);
+        self.look_at_by(index, now + REORDER_WAIT);
     }
 
     /// Aborts an exchange; its command ends with `error` when the target has answered, or hasn't for long.
@@ -191,9 +194,8 @@ impl<P: Port> Core<P> {
         if is_sent {
             exchange.patience *= 2;
         }
-        exchange.deadline = exchange.expires.min(now + wait);
-        let deadline = exchange.deadline;
-        self.look_by(deadline);
+        let deadline = exchange.expires.min(now + wait);
+        self.look_at_by(index, deadline);
     }
 
     /// Ends a command whose abort the target has answered. If it accepted, it keeps its side until RRQ.
@@ -280,6 +282,12 @@ impl<P: Port> Core<P> {
 
     fn r_a_tov(&self, nexus: u16) -> Duration {
         self.nexuses.get(nexus).map_or(DEFAULT_R_A_TOV, |entry| entry.nexus.r_a_tov)
+    }
+
+    /// An exchange is to be looked at by then.
+    pub(super) fn look_at_by(&mut self, index: u16, deadline: Instant) {
+        self.exchanges.look_at(index, deadline);
+        self.look_by(deadline);
     }
 
     /// Deadlines are to be looked at by then.

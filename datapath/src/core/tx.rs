@@ -80,7 +80,7 @@ impl<P: Port> Core<P> {
             );
             return;
         };
-        let (_, exchange) = self.exchanges.allocate().expect("asked before the command was taken");
+        let (index, exchange) = self.exchanges.allocate().expect("asked before the command was taken");
         exchange.phase = Phase::Open;
         exchange.nexus = command.nexus.0;
         exchange.our_id = entry.nexus.s_id;
@@ -93,8 +93,7 @@ impl<P: Port> Core<P> {
         exchange.expires = now + command.timeout;
         let is_on_trial = entry.answers.begin_trial();
         let patience = if is_on_trial { Duration::ZERO } else { exchange.patience };
-        exchange.deadline = exchange.expires.min(now + patience);
-        let deadline = exchange.deadline;
+        let deadline = exchange.expires.min(now + patience);
         exchange.tag = command.tag;
         exchange.started = now;
         exchange.burst = None;
@@ -116,7 +115,7 @@ impl<P: Port> Core<P> {
         exchange.transfer = command.transfer;
         let len = entry.emit(self.port.buffer(&mut frame), &fields, &iu[..iu_len]);
         self.send(frame, len);
-        self.look_by(deadline);
+        self.look_at_by(index, deadline);
     }
 
     /// Sends the write data that targets have asked for.

@@ -6,9 +6,11 @@ mod lifecycle;
 mod recovery;
 
 use super::answers::Answers;
+use super::wheel::TICK;
 use super::*;
 use crate::port::memory::{self, MemoryPort};
 use fc::messages::{Cdb, Command, Nexus, NexusId, Transfer};
+use fc::time::Duration;
 use fc::wire::ethernet::{EtherType, EthernetHeader, VlanTag};
 use fc::wire::fcoe::{self, Eof, FcoeFrame, Sof};
 use fc::wire::fcp::{FcpCmnd, FcpRsp, FcpXferRdy, Lun, RspCode, rsp_flags};
@@ -71,7 +73,7 @@ impl Bench {
         let waker = || Arc::new(Waker::new().unwrap());
         let mut core = Core::new(port, &CoreConfig { number: 2, cores: 7 }, waker(), waker());
         let link = core.control_link();
-        let consumer = core.attach_consumer(2048, waker());
+        let consumer = core.attach_consumer(1 << 13, waker());
         link.send(ToCore::SetNexus(NEXUS, Box::new(*nexus))).unwrap();
         core.step(Instant::ZERO);
         let entry = core.nexuses.get_mut(NEXUS.0).unwrap();
