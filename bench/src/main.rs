@@ -33,6 +33,6 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     program::run("xfcoe-bench", cli.verbose, |interrupt| match &cli.command {
         Command::Io(io) => io::run(io, cli.json, interrupt),
-        Command::Datapath(datapath) => datapath::run(datapath, cli.json),
+        Command::Datapath(datapath) => datapath::run(datapath, cli.json, interrupt),
     })
 }

@@ -97,10 +97,11 @@ impl Pattern {
 
 /// Steele, Lea and Flood's generator: fast, and good enough to fill blocks and to scatter reads.
 #[derive(Clone, Debug)]
-pub(crate) struct SplitMix64(u64);
+pub struct SplitMix64(u64);
 
 impl SplitMix64 {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The numbers of this seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 }

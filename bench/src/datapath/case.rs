@@ -1,0 +1,74 @@
+//! What is measured.
+
+use super::rig::BATCH;
+use fc::wire::header::MAX_PAYLOAD_LEN;
+use std::fmt;
+
+/// As many commands as one core has OX_IDs for, less what it keeps for questions.
+const ALL_OX_IDS: usize = 57_344 - 512;
+/// As many as Linux's largest hosts have by NPIV.
+const MANY_VN_PORTS: u32 = 16_384;
+
+/// The frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// A full frame of read data: checked, its exchange found, copied to the command's buffer.
+    ReadData,
+    /// A response, to the command's completion.
+    Response,
+    /// A command, from its queue to its frame.
+    Command,
+    /// A full frame of write data; where each command has one, with the request for it.
+    WriteData,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::ReadData, Self::Response, Self::Command, Self::WriteData];
+
+    /// Bytes that each of `open` commands moves: a frame, or a batch of them if it is the only command.
+    pub(super) fn data_len(self, open: usize) -> usize {
+        match self {
+            Self::ReadData | Self::WriteData => BATCH.div_ceil(open) * MAX_PAYLOAD_LEN,
+            Self::Response | Self::Command => 0,
+        }
+    }
+}
+
+/// A frame, and what the core has to find its exchange among.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Case {
+    pub(super) kind: Kind,
+    /// Commands that are out.
+    pub(super) open: usize,
+    /// VN_Ports that are logged in, each with a nexus.
+    pub(super) vn_ports: u32,
+}
+
+/// All of them. A batch of responses or commands is to as many exchanges, so there the fewest are those.
+pub(super) fn cases() -> impl Iterator<Item = Case> {
+    Kind::ALL.into_iter().flat_map(|kind| {
+        let few = match kind {
+            Kind::ReadData | Kind::WriteData => 1,
+            Kind::Response | Kind::Command => BATCH,
+        };
+        let loads =
+            [(few, 1), (1024, 1), (ALL_OX_IDS, 1), (1024, MANY_VN_PORTS), (ALL_OX_IDS, MANY_VN_PORTS)];
+        loads.map(|(open, vn_ports)| Case { kind, open, vn_ports })
+    })
+}
+
+impl fmt::Display for Case {
+    /// Such as `read data, 1024 open, 1 VN_Port`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, open, vn_ports } = self;
+        let kind = match kind {
+            Kind::ReadData => "read data",
+            Kind::Response => "response",
+            Kind::Command => "command",
+            Kind::WriteData if *open == 1 => "write data",
+            Kind::WriteData => "XFER_RDY, write data",
+        };
+        let ports = if *vn_ports == 1 { "VN_Port" } else { "VN_Ports" };
+        write!(f, "{kind}, {open} open, {vn_ports} {ports}")
+    }
+}

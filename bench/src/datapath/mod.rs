@@ -1,0 +1,124 @@
+//! `xfcoe-bench datapath`: what a frame costs the poll core, over a port in memory.
+//!
+//! Time is what counts, and on a machine that does other work too it says little. So instructions are counted as well,
+//! by callgrind: those are the same in every run, and a change of the code shows in them.
+
+mod callgrind;
+mod case;
+mod kept;
+mod rig;
+
+use anyhow::Context as _;
+use case::{Case, cases};
+use clap::Args;
+use rig::Rig;
+use serde::Serialize;
+use std::fmt;
+use std::path::PathBuf;
+use xfcoe::interrupt::Interrupt;
+use xfcoe::program;
+use xfcoe::workload::round;
+
+/// `xfcoe-bench datapath`
+#[derive(Debug, Args)]
+#[command(
+    long_about = "What a frame costs the poll core, over a port in memory: no NIC, no kernel, no root. One core has \
+                  57,344 OX_IDs, of which it keeps 512 for questions: as many commands are out in the largest cases.\n\n\
+                  Where valgrind is installed, instructions are counted, too, which are the same in every run."
+)]
+pub(crate) struct Datapath {
+    /// How often each case is timed; the median counts
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Time only, and count no instructions
+    #[arg(long)]
+    time_only: bool,
+    /// Count instructions only, and fail if there are 5% more than FILE has
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["time_only", "renew"])]
+    check: Option<PathBuf>,
+    /// Count instructions only, and write them to FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "time_only")]
+    renew: Option<PathBuf>,
+    /// What callgrind is run on
+    #[arg(long, value_name = "CASE", hide = true)]
+    count_case: Option<usize>,
+}
+
+pub(crate) fn run(args: &Datapath, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+    if let Some(number) = args.count_case {
+        callgrind::run_case(&cases().nth(number).context("no such case")?);
+        return Ok(());
+    }
+    let is_timed = args.check.is_none() && args.renew.is_none();
+    let is_counted = !args.time_only && (!is_timed || callgrind::is_installed());
+    let mut report = Report { cases: Vec::new() };
+    for (number, case) in cases().enumerate() {
+        interrupt.check(|| format!("before {case}"))?;
+        let time = is_timed.then(|| program::with_spinner(json, "timing", || time(&case, args.rounds)));
+        let count = || program::with_spinner(json, "counting instructions", || callgrind::count(number));
+        report.cases.push(Figures {
+            name: case.to_string(),
+            ns: time.map(|(median, _)| round(median, 1)),
+            min_ns: time.map(|(_, least)| round(least, 1)),
+            instructions: if is_counted { Some(round(count()?, 1)) } else { None },
+        });
+    }
+    program::print(json, &report)?;
+    let counts =
+        report.cases.iter().filter_map(|case| Some((case.name.clone(), case.instructions?))).collect();
+    match (&args.renew, &args.check) {
+        (Some(path), _) => kept::renew(path, counts),
+        (None, Some(path)) => kept::check(path, &counts),
+        (None, None) => Ok(()),
+    }
+}
+
+/// What a frame takes: the median of all rounds and the fastest one, in nanoseconds.
+fn time(case: &Case, rounds: u32) -> (f64, f64) {
+    let mut rig = Rig::new(case);
+    // Warms caches and the branch predictor up.
+    for _ in 0..rounds.div_ceil(10) {
+        rig.warm_up();
+    }
+    let mut ns: Vec<f64> = (0..rounds).map(|_| rig.timed_round()).collect();
+    ns.sort_by(f64::total_cmp);
+    (ns[ns.len() / 2], ns[0])
+}
+
+#[derive(Serialize)]
+struct Report {
+    cases: Vec<Figures>,
+}
+
+/// What one frame takes.
+#[derive(Serialize)]
+struct Figures {
+    name: String,
+    /// Nanoseconds: the median of all rounds.
+    ns: Option<f64>,
+    /// The fastest round.
+    min_ns: Option<f64>,
+    instructions: Option<f64>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<50} {:>10} {:>10} {:>13}", "one frame", "median ns", "least ns", "instructions")?;
+        let cell = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.1}"));
+        self.cases.iter().try_for_each(|Figures { name, ns, min_ns, instructions }| {
+            writeln!(f, "{name:<50} {:>10} {:>10} {:>13}", cell(*ns), cell(*min_ns), cell(*instructions))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_can_be_timed() {
+        for case in cases() {
+            assert!(time(&case, 3).0 > 0.0, "{case}");
+        }
+    }
+}
