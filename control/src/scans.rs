@@ -3,7 +3,7 @@
 use crate::edge::Edge;
 use crate::inventory::LunView;
 use fc::lun_scan::{LunScan, ScanCommand, ScanError, ScanEvent, ScanReply, ScanToken};
-use fc::messages::{Command, Completion, NexusId, Transfer};
+use fc::messages::{Action, Command, Completion, NexusId, Transfer};
 use fc::time::{Duration, Instant};
 use fc::wire::Wwn;
 use std::collections::{BTreeMap, VecDeque};
@@ -192,5 +192,12 @@ fn to_command(tag: u64, nexus: NexusId, command: &ScanCommand) -> Command {
         0 => Transfer::None,
         len => Transfer::Read(vec![0; len].into()),
     };
-    Command { tag, nexus, lun: command.lun, cdb: command.cdb, transfer, timeout: COMMAND_TIMEOUT }
+    Command {
+        tag,
+        nexus,
+        lun: command.lun,
+        action: Action::Scsi(command.cdb),
+        transfer,
+        timeout: COMMAND_TIMEOUT,
+    }
 }

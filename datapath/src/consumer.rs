@@ -2,7 +2,7 @@
 
 use crate::port::Waker;
 use crossbeam_queue::ArrayQueue;
-use fc::messages::{Command, Completion, TransportError};
+use fc::messages::{Action, Command, Completion, Transfer, TransportError};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,8 +65,10 @@ impl Consumer {
     /// The command is given back when as many as the queue's depth are out.
     ///
     /// # Panics
-    /// If it moves more than [`MAX_TRANSFER_LEN`].
+    /// If it moves more than [`MAX_TRANSFER_LEN`], or is a task management function that moves anything.
     pub fn submit(&mut self, command: Command) -> Result<(), Command> {
+        let moves_data = !matches!(command.transfer, Transfer::None);
+        assert!(!(moves_data && matches!(command.action, Action::Manage(_))), "a function with data");
         assert!(command.transfer.len() <= MAX_TRANSFER_LEN, "a command of {} bytes", command.transfer.len());
         if self.outstanding == self.depth() {
             return Err(command);

@@ -128,6 +128,18 @@ pub fn conclude(response: &FcpRsp<'_>, data_len: u32, moved: u32) -> Conclusion 
     }
 }
 
+/// Judges an FCP_RSP to a task management function: RSP_CODE tells how it went, and has to be there (FCP-4, 9.5.13).
+///
+/// # Errors
+/// Why the function was not carried out.
+pub fn conclude_function(response: &FcpRsp<'_>) -> Result<(), TransportError> {
+    match response.code() {
+        Some(RspCode::COMPLETE) => Ok(()),
+        Some(code) => Err(TransportError::Response(code)),
+        None => Err(TransportError::Malformed),
+    }
+}
+
 /// What a target says of an exchange when it is asked by REC (FC-LS-3, 4.2.27; FCP-4, 12).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
@@ -250,6 +262,16 @@ mod tests {
         for (response, moved, expected) in cases {
             assert_eq!(conclude(response, 4096, moved), expected, "{response:?} {moved:?}");
         }
+    }
+
+    #[test]
+    fn a_function_is_done_by_its_code_only() {
+        let coded = |info| FcpRsp { flags: rsp_flags::INFO_VALID, info, ..FcpRsp::default() };
+        assert_eq!(conclude_function(&coded(&[0; 8])), Ok(()));
+        assert_eq!(conclude_function(&coded(&[0; 4])), Ok(()));
+        let rejected = TransportError::Response(RspCode::REJECTED);
+        assert_eq!(conclude_function(&coded(&[0, 0, 0, 4])), Err(rejected));
+        assert_eq!(conclude_function(&FcpRsp::default()), Err(TransportError::Malformed));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use crate::time::Duration;
 use crate::wire::ethernet::VlanTag;
-use crate::wire::fcp::{Lun, RspCode};
+use crate::wire::fcp::{Lun, RspCode, TaskManagement};
 use crate::wire::scsi::{ScsiCommand, Sense, Status};
 use crate::wire::{FcId, MacAddr};
 use alloc::boxed::Box;
@@ -147,7 +147,23 @@ impl Transfer {
     }
 }
 
-/// A SCSI command to a logical unit.
+/// What an FCP_CMND asks for (FCP-4, 9.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// A SCSI command.
+    Scsi(Cdb),
+    /// A task management function (SAM-5, 7), which moves no data. When the target has carried it out, our own commands
+    /// that it ended there are aborted, and end with [`TransportError::Cleared`].
+    Manage(TaskManagement),
+}
+
+impl From<&ScsiCommand> for Action {
+    fn from(command: &ScsiCommand) -> Self {
+        Self::Scsi(command.into())
+    }
+}
+
+/// A command to a logical unit.
 #[derive(Debug)]
 pub struct Command {
     /// The consumer's own number; it comes back in the [`Completion`].
@@ -157,7 +173,7 @@ pub struct Command {
     /// Which logical unit.
     pub lun: Lun,
     /// What to do.
-    pub cdb: Cdb,
+    pub action: Action,
     /// With which data.
     pub transfer: Transfer,
     /// When the exchange is aborted if it hasn't ended.
@@ -203,7 +219,7 @@ pub enum TransportError {
     #[error("no answer within the command's time-out; the exchange was aborted")]
     TimedOut,
     /// The target ended the exchange with an error of FCP itself.
-    #[error("the target ended the exchange with FCP response code {}", .0.0)]
+    #[error("the target ended the exchange with FCP response code {0}")]
     Response(RspCode),
     /// The target said that it is done, but data is missing: of a read on its way here, of a write because it was
     /// never asked for.
@@ -223,6 +239,9 @@ pub enum TransportError {
     /// The target ended the exchange by ABTS or a reject.
     #[error("the target aborted the exchange")]
     Aborted,
+    /// A task management function of ours ended the command.
+    #[error("a task management function ended the command")]
+    Cleared,
     /// The core was stopped.
     #[error("the core was stopped")]
     Stopped,

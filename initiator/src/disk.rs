@@ -89,9 +89,9 @@ impl DiskInfo {
 #[derive(Clone)]
 pub struct Disk {
     info: Arc<DiskInfo>,
-    nexus: NexusId,
+    pub(crate) nexus: NexusId,
     fast_io_fail: Duration,
-    core: CoreHandle,
+    pub(crate) core: CoreHandle,
 }
 
 impl Disk {

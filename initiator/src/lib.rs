@@ -44,6 +44,7 @@ mod published;
 mod queue;
 mod requests;
 mod start;
+mod task_management;
 mod window;
 
 pub use config::{Config, DEFAULT_FAST_IO_FAIL};

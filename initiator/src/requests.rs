@@ -4,7 +4,7 @@
 use crate::disk::DiskInfo;
 use crate::error::DiskError;
 use crate::window::Window;
-use fc::messages::{Buffer, Cdb, Command, Completion, Ended, NexusId, Transfer, TransportError};
+use fc::messages::{Action, Buffer, Cdb, Command, Completion, Ended, NexusId, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::scsi::unmap::{self, UnmapRange};
 use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, SenseKey, Status};
@@ -302,7 +302,7 @@ impl Requests {
             tag: slot as u64,
             nexus: self.nexus,
             lun: self.info.lun,
-            cdb: in_flight.cdb,
+            action: Action::Scsi(in_flight.cdb),
             transfer,
             timeout: COMMAND_TIMEOUT,
         });
@@ -367,7 +367,8 @@ fn judge_failure(error: TransportError) -> Verdict {
         TransportError::TimedOut
         | TransportError::Response(_)
         | TransportError::Malformed
-        | TransportError::Aborted => Why::Target,
+        | TransportError::Aborted
+        | TransportError::Cleared => Why::Target,
     };
     Verdict::Again { why, otherwise: error.into() }
 }

@@ -9,9 +9,10 @@ use datapath::consumer::Consumer;
 use datapath::core::{Core, CoreConfig};
 use datapath::port::memory::{self, MemoryPort, MemoryWire};
 use datapath::port::{Port, Waker};
-use fc::messages::{Completion, Ended};
+use fc::messages::{Action, Command, Completion, Ended, Transfer};
 use fc::time::{Duration, Instant};
 use fc::wire::MacAddr;
+use fc::wire::fcp::TaskManagement;
 use fc::wire::scsi::Status;
 use initiator::{DiskInfo, Requests};
 use san::Mode;
@@ -21,6 +22,10 @@ use tests::stepped::{SteppedEdge, control_config};
 
 /// Commands that control may have out.
 const SCAN_DEPTH: usize = 64;
+/// Task management functions that may be out.
+const OPERATOR_DEPTH: usize = 8;
+/// When they are given up.
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rounds in which everything that can be done at one moment must be done.
 const MAX_ROUNDS: usize = 10_000;
 
@@ -31,6 +36,8 @@ pub(crate) type Models = BTreeMap<DiskKey, Model>;
 pub(crate) struct Host {
     core: Core<MemoryPort>,
     control: Control,
+    /// For task management functions.
+    operator: Consumer,
     edge: SteppedEdge,
     wire: MemoryWire,
     audit: Audit,
@@ -61,10 +68,12 @@ impl Host {
         let port = port.with_mtu(plan.mtu);
         let mut core = Core::new(port, &core_config, Arc::clone(&waker), Arc::clone(&waker));
         let scans = core.attach_consumer(SCAN_DEPTH, Arc::clone(&waker));
+        let operator = core.attach_consumer(OPERATOR_DEPTH, Arc::clone(&waker));
         let edge = SteppedEdge::new(core.control_link(), scans);
         Self {
             core,
             control: Control::new(control_config(plan.mac, plan.mode, plan.mtu)),
+            operator,
             edge,
             wire,
             audit: Audit::new(plan.r_a_tov),
@@ -94,6 +103,24 @@ impl Host {
         if !is_up {
             self.audit.link_down();
         }
+    }
+
+    /// Has a function carried out at one of its disks, if it has one and not too many functions are out.
+    pub(crate) fn manage(&mut self, disk: usize, function: TaskManagement) {
+        if self.disks.is_empty() {
+            return;
+        }
+        let key = *self.disks.keys().nth(disk % self.disks.len()).expect("within the number of disks");
+        let target = self.inventory().targets.iter().find(|target| target.port_name == key.target);
+        let command = Command {
+            tag: 0,
+            nexus: target.expect("a disk has its target").nexus,
+            lun: key.lun,
+            action: Action::Manage(function),
+            transfer: Transfer::None,
+            timeout: FUNCTION_TIMEOUT,
+        };
+        let _ = self.operator.submit(command);
     }
 
     /// A frame has come. What the NIC's filter doesn't pass is not seen, and what finds the ring full is lost.
@@ -129,6 +156,10 @@ impl Host {
             if self.control_is_due(now) {
                 self.control.step(now, &mut self.edge);
                 self.open_disks(models);
+                is_busy = true;
+            }
+            // However they end: what counts is what becomes of the requests.
+            while self.operator.poll().is_some() {
                 is_busy = true;
             }
             for (key, disk) in &mut self.disks {

@@ -242,6 +242,10 @@ impl<'a> World<'a> {
                     (san.frozen_until, san.due) = (until, until);
                 }
             }
+            What::Manage { host, disk, function } => {
+                self.hosts[host].it.manage(disk, function);
+                self.hosts[host].wake(now);
+            }
             What::Order { san, order } => self.order(san, &order),
         }
     }

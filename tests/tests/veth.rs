@@ -118,6 +118,33 @@ fn data_moves_by_every_kind_of_port() {
 }
 
 #[test]
+fn disks_are_reset_under_load() {
+    if !have_root() {
+        return;
+    }
+    in_network_namespace(|| {
+        veth_pair(OURS, SANS, MTU);
+        let _san = RunningSan::start(&SanConfig::default(), NicKind::AfXdp);
+        let initiator = Initiator::start(Config::new(OURS)).unwrap();
+        let disk = only_disk(&initiator);
+        let operated = disk.clone();
+        let operator = std::thread::spawn(move || {
+            for function in [Disk::reset_lun, Disk::abort_task_set, Disk::clear_task_set, Disk::reset_target]
+            {
+                function(&operated).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        while !operator.is_finished() {
+            move_data(&disk);
+        }
+        operator.join().unwrap();
+        move_data(&disk);
+        initiator.stop();
+    });
+}
+
+#[test]
 fn neighbours_find_each_other_and_come_back() {
     if !have_root() {
         return;

@@ -5,7 +5,7 @@ use datapath::consumer::Consumer;
 use datapath::core::{Core, CoreConfig};
 use datapath::port::Waker;
 use datapath::port::memory::{self, MemoryConfig, MemoryPort, MemoryWire};
-use fc::messages::{Cdb, Command, Nexus, NexusId, ToCore, Transfer};
+use fc::messages::{Action, Cdb, Command, Nexus, NexusId, ToCore, Transfer};
 use fc::time::{Duration, Instant};
 use fc::wire::els::{ElsReply, LsRjt};
 use fc::wire::ethernet::{EtherType, EthernetHeader, UNTAGGED_HEADER_LEN};
@@ -280,8 +280,8 @@ fn nexus_id(vn_port: u32) -> NexusId {
 }
 
 fn command(nexus: NexusId, transfer: Transfer) -> Command {
-    let cdb = Cdb::new(&[0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0]);
-    Command { tag: 0, nexus, lun: Lun::default(), cdb, transfer, timeout: Duration::from_secs(600) }
+    let action = Action::Scsi(Cdb::new(&[0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0]));
+    Command { tag: 0, nexus, lun: Lun::default(), action, transfer, timeout: Duration::from_secs(600) }
 }
 
 fn target_header(r_ctl: RCtl, f_ctl: u32, open: Open) -> FcHeader {

@@ -6,6 +6,7 @@ use fc::fcp::Moved;
 use fc::messages::{Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::FcId;
+use fc::wire::fcp::{Lun, TaskManagement};
 use fc::wire::header::UNASSIGNED_XID;
 
 /// OX_IDs that are left to questions, notices and rests when as many commands are out as can be.
@@ -53,6 +54,9 @@ pub(super) struct Exchange {
     pub(super) started: Instant,
     pub(super) burst: Option<Burst>,
     pub(super) consumer: u16,
+    pub(super) lun: Lun,
+    /// The function that it is about, instead of a SCSI command.
+    pub(super) function: TaskManagement,
     // And from here on, where something is missing.
     /// The OX_ID of the question that is out about it.
     question: Option<u16>,
@@ -225,10 +229,17 @@ impl ExchangeTable {
             .any(|exchange| exchange.has_command() && usize::from(exchange.consumer) == consumer)
     }
 
-    /// The exchanges with a command. Collected, for the caller to change them: it is not a frame's path.
+    /// The exchanges with a command.
     pub(super) fn open_indices(&self) -> Vec<u16> {
-        let open = (0u16..).zip(&self.exchanges).filter(|(_, exchange)| exchange.has_command());
-        open.map(|(index, _)| index).collect()
+        self.select(|_| true)
+    }
+
+    /// The exchanges with a command that are `wanted`. Collected, for the caller to change them: it is not a frame's
+    /// path.
+    pub(super) fn select(&self, wanted: impl Fn(&Exchange) -> bool) -> Vec<u16> {
+        let exchanges = (0u16..).zip(&self.exchanges);
+        let wanted = exchanges.filter(|(_, exchange)| exchange.has_command() && wanted(exchange));
+        wanted.map(|(index, _)| index).collect()
     }
 
     /// Sets when an exchange is to be looked at.
@@ -278,6 +289,8 @@ impl Exchange {
             started: Instant::ZERO,
             burst: None,
             consumer: 0,
+            lun: Lun::default(),
+            function: TaskManagement::NONE,
             question: None,
             patience: Duration::ZERO,
             seen: 0,

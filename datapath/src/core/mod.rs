@@ -17,6 +17,7 @@ mod ox_ids;
 mod recovery;
 mod rx;
 mod stats;
+mod task_management;
 pub mod thread;
 mod tx;
 mod wheel;

@@ -9,14 +9,14 @@ use super::nexus::NexusTable;
 use super::ox_ids::Use;
 use super::{BATCH, Core, Counters, DropReason};
 use crate::port::Port;
-use fc::fcp::{Conclusion, Standing, conclude};
+use fc::fcp::{Conclusion, Standing, conclude, conclude_function};
 use fc::messages::{Ended, FromCore, Transfer, TransportError, ox_id};
 use fc::time::Instant;
 use fc::wire::WireError;
 use fc::wire::els::{ElsCommand, ElsReply};
 use fc::wire::ethernet::{EtherType, EthernetHeader};
 use fc::wire::fcoe::FcoeFrame;
-use fc::wire::fcp::{FcpRsp, FcpXferRdy};
+use fc::wire::fcp::{FcpRsp, FcpXferRdy, TaskManagement};
 use fc::wire::header::{FCtl, FcHeader, FcType, RCtl, UNASSIGNED_XID};
 
 /// What a frame asks the core to do.
@@ -29,6 +29,8 @@ enum Event {
     BurstWanted(u16),
     /// The target has answered.
     Concluded(u16, Conclusion),
+    /// The target has answered a task management function.
+    FunctionConcluded(u16, Result<(), TransportError>),
     /// The target has said how it stands with an exchange.
     Standing(u16, Option<Standing>),
     /// The target has answered an ABTS.
@@ -74,6 +76,7 @@ impl<P: Port> Core<P> {
             Event::Concluded(index, Conclusion::Ended(ended)) => self.end(now, index, ended),
             Event::Concluded(index, Conclusion::Failed(error)) => self.fail(now, index, error),
             Event::Concluded(index, Conclusion::DataMissing { then }) => self.miss_data(now, index, then),
+            Event::FunctionConcluded(index, result) => self.end_function(now, index, result),
             Event::Standing(index, standing) => self.handle_standing(now, index, standing),
             Event::AbortAnswered { index, is_accepted } => self.handle_abort_answer(now, index, is_accepted),
             Event::AbortedByTarget(index) => {
@@ -248,6 +251,9 @@ fn transfer_ready(exchange: &mut Exchange, index: u16, payload: &[u8]) -> Result
 /// FCP_RSP: judged by what has come.
 fn response(exchange: &Exchange, index: u16, payload: &[u8]) -> Result<Event, DropReason> {
     let response = FcpRsp::parse(payload).map_err(|_| DropReason::Malformed)?;
+    if exchange.function != TaskManagement::NONE {
+        return Ok(Event::FunctionConcluded(index, conclude_function(&response)));
+    }
     let data_len = u32::try_from(exchange.transfer.len()).expect("bounded when it was submitted");
     Ok(Event::Concluded(index, conclude(&response, data_len, exchange.moved.contiguous())))
 }

@@ -114,6 +114,8 @@ pub struct Counters {
     pub lost: u64,
     /// Exchanges aborted by ABTS.
     pub aborts: u64,
+    /// Commands that a task management function ended.
+    pub cleared: u64,
     /// Bytes of read data copied to buffers.
     pub read_bytes: u64,
     /// Bytes of write data sent.

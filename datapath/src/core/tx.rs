@@ -6,7 +6,7 @@ use super::{BATCH, Core, SEND_BATCH};
 use crate::consumer::ConsumerPort;
 use crate::port::{Frame, Port};
 use fc::fcp::Moved;
-use fc::messages::{Command, Completion, Ended, Transfer, TransportError};
+use fc::messages::{Action, Command, Completion, Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::fcp::{
     ATTRIBUTE_SIMPLE, CDB_LEN, CMND_LEN, FcpCmnd, FcpCmndFixed, MAX_ADDITIONAL_CDB_LEN, RDDATA,
@@ -98,6 +98,11 @@ impl<P: Port> Core<P> {
         exchange.started = now;
         exchange.burst = None;
         exchange.answer = None;
+        exchange.lun = command.lun;
+        exchange.function = match command.action {
+            Action::Scsi(_) => TaskManagement::NONE,
+            Action::Manage(function) => function,
+        };
         exchange.consumer = u16::try_from(consumer).expect("consumers are bounded");
 
         let mut iu = [0; CMND_LEN + MAX_ADDITIONAL_CDB_LEN];
@@ -208,7 +213,10 @@ impl<P: Port> Core<P> {
 
 /// The FCP_CMND of a command.
 fn command_iu(command: &Command) -> FcpCmnd {
-    let cdb = command.cdb.as_bytes();
+    let (cdb, task_management) = match &command.action {
+        Action::Scsi(cdb) => (cdb.as_bytes(), TaskManagement::NONE),
+        Action::Manage(function) => (&[][..], *function),
+    };
     let (head, additional) = cdb.split_at(cdb.len().min(CDB_LEN));
     let mut fixed_cdb = [0; CDB_LEN];
     fixed_cdb[..head.len()].copy_from_slice(head);
@@ -219,7 +227,7 @@ fn command_iu(command: &Command) -> FcpCmnd {
             lun: command.lun,
             crn: 0,
             attribute: ATTRIBUTE_SIMPLE,
-            task_management: TaskManagement::NONE,
+            task_management,
             flags: match command.transfer {
                 Transfer::None => 0,
                 Transfer::Read(_) => RDDATA,

@@ -175,6 +175,7 @@ impl Question {
                     | TransportError::DataMissing { .. }
                     | TransportError::Malformed
                     | TransportError::Aborted
+                    | TransportError::Cleared
                     | TransportError::Lost => self.again_or(now, failed),
                 };
             }

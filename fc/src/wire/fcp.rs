@@ -260,6 +260,22 @@ impl RspCode {
     pub const INCORRECT_LUN: Self = Self(9);
 }
 
+impl fmt::Display for RspCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meaning = match *self {
+            Self::COMPLETE => "function complete",
+            Self::BURST_MISMATCH => "the burst's length is wrong",
+            Self::INVALID_FIELDS => "invalid fields in FCP_CMND",
+            Self::OFFSET_MISMATCH => "the data's offset is wrong",
+            Self::REJECTED => "function rejected",
+            Self::FAILED => "function failed",
+            Self::INCORRECT_LUN => "no such logical unit",
+            Self(code) => return write!(f, "{code:#04x}"),
+        };
+        write!(f, "{:#04x}, {meaning}", self.0)
+    }
+}
+
 /// An FCP_RSP; sense data and RSP_INFO are slices of the IU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FcpRsp<'a> {

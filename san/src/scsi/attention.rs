@@ -7,7 +7,7 @@ use fc::wire::scsi::AdditionalSense;
 pub(crate) struct Attentions(u8);
 
 impl Attentions {
-    /// Power on, reset or a new login.
+    /// Power on, or a new login.
     pub(crate) const POWER_ON: Self = Self(1 << 0);
     /// Another nexus cleared this one's commands.
     pub(crate) const COMMANDS_CLEARED: Self = Self(1 << 1);
@@ -17,19 +17,27 @@ impl Attentions {
     pub(crate) const RESERVATIONS_RELEASED: Self = Self(1 << 3);
     /// The registration was preempted.
     pub(crate) const REGISTRATIONS_PREEMPTED: Self = Self(1 << 4);
+    /// The logical unit was reset.
+    pub(crate) const RESET: Self = Self(1 << 5);
 
     /// In the order in which they are told, with their codes.
-    const CODES: [(Self, AdditionalSense); 5] = [
+    const CODES: [(Self, AdditionalSense); 6] = [
         (Self::POWER_ON, AdditionalSense::POWER_ON_OR_RESET),
+        (Self::RESET, AdditionalSense::BUS_DEVICE_RESET),
         (Self::COMMANDS_CLEARED, AdditionalSense::COMMANDS_CLEARED),
         (Self::RESERVATIONS_PREEMPTED, AdditionalSense::RESERVATIONS_PREEMPTED),
         (Self::RESERVATIONS_RELEASED, AdditionalSense::RESERVATIONS_RELEASED),
         (Self::REGISTRATIONS_PREEMPTED, AdditionalSense::REGISTRATIONS_PREEMPTED),
     ];
 
-    /// Adds `other`. A reset makes everything before it moot.
+    /// Adds `other`. Power on and a reset make what was before them moot, and a reset is a part of power on (SAM-5, 6.2).
     pub(crate) fn establish(&mut self, other: Self) {
-        if other == Self::POWER_ON { *self = other } else { self.0 |= other.0 }
+        *self = match other {
+            Self::POWER_ON => other,
+            Self::RESET if self.0 & Self::POWER_ON.0 != 0 => Self::POWER_ON,
+            Self::RESET => other,
+            _ => Self(self.0 | other.0),
+        };
     }
 
     /// Whether none is pending.
@@ -57,8 +65,15 @@ mod tests {
         pending.establish(Attentions::COMMANDS_CLEARED);
         pending.establish(Attentions::COMMANDS_CLEARED);
         assert_eq!(pending.take_first(), Some(AdditionalSense::COMMANDS_CLEARED));
-        pending.establish(Attentions::POWER_ON);
-        assert_eq!(pending.take_first(), Some(AdditionalSense::POWER_ON_OR_RESET));
-        assert!(pending.is_empty());
+        for (first, second, code) in [
+            (Attentions::RESET, Attentions::POWER_ON, AdditionalSense::POWER_ON_OR_RESET),
+            (Attentions::POWER_ON, Attentions::RESET, AdditionalSense::POWER_ON_OR_RESET),
+            (Attentions::COMMANDS_CLEARED, Attentions::RESET, AdditionalSense::BUS_DEVICE_RESET),
+        ] {
+            pending.establish(first);
+            pending.establish(second);
+            assert_eq!(pending.take_first(), Some(code));
+            assert!(pending.is_empty());
+        }
     }
 }

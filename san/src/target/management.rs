@@ -20,11 +20,16 @@ impl Targets {
         counters: &mut Counters,
     ) -> RspCode {
         let Exchange { target, login, unit, .. } = *self.exchanges.get(slot);
+        let port = &self.targets[usize::from(target)];
+        let session = port.session(login).expect("the caller has looked");
+        if function == TaskManagement::TARGET_RESET {
+            // Of all logical units, whichever the FCP_CMND names: but not of those that others only see.
+            let units: Vec<_> = session.luns.iter().map(|lun| port.luns[usize::from(*lun)].unit).collect();
+            units.into_iter().for_each(|unit| self.reset(unit, counters));
+            return RspCode::COMPLETE;
+        }
         let Some(unit) = unit else { return RspCode::INCORRECT_LUN };
-        let nexus = {
-            let session = self.targets[usize::from(target)].session(login).expect("the caller has looked");
-            session.nexus
-        };
+        let nexus = session.nexus;
         match function {
             TaskManagement::ABORT_TASK_SET => {
                 let own = self.exchanges.select(|exchange| {
@@ -45,23 +50,17 @@ impl Targets {
                 self.establish(unit, Attentions::COMMANDS_CLEARED, |other| losers.contains(&other));
             }
             TaskManagement::LUN_RESET => self.reset(unit, counters),
-            TaskManagement::TARGET_RESET => {
-                let target = &self.targets[usize::from(target)];
-                let session = target.session(login).expect("the caller has looked");
-                let units: Vec<_> =
-                    session.luns.iter().map(|lun| target.luns[usize::from(*lun)].unit).collect();
-                units.into_iter().for_each(|unit| self.reset(unit, counters));
-            }
             _ => return RspCode::REJECTED,
         }
         RspCode::COMPLETE
     }
 
-    /// Everyone's commands end and everyone is told (SAM-5, 6.3.3). Reservations stay.
+    /// Everyone's commands end, without a status as TAS is 0, and everyone is told (SAM-5, 6.3.3), also who asked for it.
+    /// Reservations stay.
     fn reset(&mut self, unit: u16, counters: &mut Counters) {
         let all = self.exchanges.select(|exchange| exchange.unit == Some(unit));
         self.abort_all(&all, counters);
-        self.establish(unit, Attentions::POWER_ON, |_| true);
+        self.establish(unit, Attentions::RESET, |_| true);
     }
 
     pub(super) fn handle_abts(&mut self, cx: &mut Context<'_>, frame: &Incoming<'_>) {

@@ -272,11 +272,12 @@ fn task_management_ends_the_right_commands() {
         assert_eq!(aborted(&net), before + 1);
         for host in [&a, &b] {
             let told = net.scsi(host, &TEST_UNIT_READY, Io::None);
-            assert_eq!(told.key(), Some((SenseKey::UNIT_ATTENTION, AdditionalSense::POWER_ON_OR_RESET)));
+            assert_eq!(told.key(), Some((SenseKey::UNIT_ATTENTION, AdditionalSense::BUS_DEVICE_RESET)));
         }
     }
     let nowhere = Lun::single(9).unwrap();
     assert_eq!(manage(&mut net, &a, nowhere, TaskManagement::LUN_RESET), RspCode::INCORRECT_LUN);
+    assert_eq!(manage(&mut net, &a, nowhere, TaskManagement::TARGET_RESET), RspCode::COMPLETE);
     assert_eq!(manage(&mut net, &a, lun, TaskManagement::CLEAR_ACA), RspCode::REJECTED);
     assert_eq!(manage(&mut net, &a, lun, TaskManagement(0x12)), RspCode::INVALID_FIELDS, "two at once");
 }

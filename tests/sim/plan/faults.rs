@@ -5,6 +5,7 @@ use crate::switch::Weather;
 use datapath::port::faults::{MILLION, Rates};
 use fc::time::Duration;
 use fc::wire::Wwn;
+use fc::wire::fcp::TaskManagement;
 use san::{CommandFailure, Death, Fault, FaultsConfig, LoginKind, Order, SanConfig};
 
 /// How late a frame is in a network that is merely uneven, in times that one frame takes.
@@ -31,6 +32,8 @@ pub(crate) enum What {
     Pause { port: usize, time: Duration },
     /// Who is at a port does nothing for so long, as if it had no CPU.
     Freeze { port: usize, time: Duration },
+    /// An initiator has a task management function carried out at one of its disks.
+    Manage { host: usize, disk: usize, function: TaskManagement },
     /// A SAN carries out an order.
     Order { san: usize, order: Order },
 }
@@ -51,6 +54,7 @@ enum Kind {
     SlowTarget,
     FailedCommands,
     RejectedLogins,
+    TaskManagement,
 }
 
 /// Kinds of weather.
@@ -62,7 +66,7 @@ enum WeatherKind {
     Forger,
 }
 
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 19] = [
     Kind::Weather(WeatherKind::Bad),
     Kind::Weather(WeatherKind::OldFrames),
     Kind::Weather(WeatherKind::LostAborts),
@@ -81,6 +85,7 @@ const KINDS: [Kind; 18] = [
     Kind::SlowTarget,
     Kind::FailedCommands,
     Kind::RejectedLogins,
+    Kind::TaskManagement,
 ];
 
 /// Where it happens.
@@ -119,7 +124,7 @@ impl Faults<'_> {
                 self.weather(at, weather);
             }
             Kind::LinkFlap => {
-                let host = self.chance.below(self.place.hosts as u64) as usize;
+                let host = self.host();
                 let time = self.outage();
                 self.push(at, What::Link { host, is_up: false });
                 self.push(at + time, What::Link { host, is_up: true });
@@ -172,6 +177,11 @@ impl Faults<'_> {
                 self.order(at, Order::Inject { fault: Fault::Reject(login), count });
                 // Nobody logs in who is logged in.
                 self.order(at, Order::Restart);
+            }
+            Kind::TaskManagement => {
+                let (host, function) = (self.host(), self.function());
+                let disk = self.chance.below(16) as usize;
+                self.push(at, What::Manage { host, disk, function });
             }
         }
     }
@@ -264,6 +274,19 @@ impl Faults<'_> {
         let (san, target) = self.target();
         self.push(at, What::Order { san, order: Order::Kill { target, how } });
         self.push(at + time, What::Order { san, order: Order::Revive { target } });
+    }
+
+    fn function(&mut self) -> TaskManagement {
+        self.chance.one_of(&[
+            TaskManagement::LUN_RESET,
+            TaskManagement::TARGET_RESET,
+            TaskManagement::ABORT_TASK_SET,
+            TaskManagement::CLEAR_TASK_SET,
+        ])
+    }
+
+    fn host(&mut self) -> usize {
+        self.chance.below(self.place.hosts as u64) as usize
     }
 
     fn port(&mut self) -> usize {

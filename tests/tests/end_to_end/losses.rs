@@ -1,7 +1,7 @@
 //! What lost frames cost, where nothing but them costs time: to the microsecond, and the same each time.
 
 use super::*;
-use initiator::{DiskInfo, Request, Requests};
+use initiator::{Request, Requests};
 use san::{FaultsConfig, Order};
 
 /// A frame's way, and what either side takes for it.
@@ -21,20 +21,7 @@ struct Load {
 
 impl Load {
     fn new(world: &World, writes: bool) -> Self {
-        let info = DiskInfo {
-            target: Wwn::default(),
-            lun: Lun::default(),
-            id: None,
-            vendor: String::new(),
-            product: String::new(),
-            serial: None,
-            blocks: 256 << 11,
-            block_len: 512,
-            max_transfer_len: IO_LEN,
-            discard: false,
-            write_protected: false,
-        };
-        let requests = Requests::new(Arc::new(info), world.nexus(), DEPTH, Duration::ZERO);
+        let requests = Requests::new(Arc::new(disk(IO_LEN)), world.nexus(), DEPTH, Duration::ZERO);
         Self { requests, latencies: Vec::new(), begun: 0, writes }
     }
 

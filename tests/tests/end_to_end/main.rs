@@ -2,6 +2,7 @@
 
 mod fabric;
 mod losses;
+mod task_management;
 mod vn2vn;
 
 use control::Control;
@@ -9,12 +10,13 @@ use datapath::consumer::Consumer;
 use datapath::core::{Core, CoreConfig};
 use datapath::port::memory::{self, MemoryConfig, MemoryPort};
 use datapath::port::{Port, Waker};
-use fc::messages::{Cdb, Command, Completion, NexusId, Transfer, TransportError};
+use fc::messages::{Action, Command, Completion, NexusId, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::fcoe;
 use fc::wire::fcp::Lun;
 use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, Status};
 use fc::wire::{MacAddr, Wwn};
+use initiator::DiskInfo;
 use san::{Mode, San, SanConfig};
 use std::sync::Arc;
 use tests::noise;
@@ -22,6 +24,23 @@ use tests::stepped::{SteppedEdge, control_config};
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const STEP: Duration = Duration::from_millis(1);
+
+/// The SAN's LUN 0.
+fn disk(max_transfer_len: usize) -> DiskInfo {
+    DiskInfo {
+        target: Wwn::default(),
+        lun: Lun::default(),
+        id: None,
+        vendor: String::new(),
+        product: String::new(),
+        serial: None,
+        blocks: 256 << 11,
+        block_len: 512,
+        max_transfer_len,
+        discard: false,
+        write_protected: false,
+    }
+}
 
 struct World {
     core: Core<MemoryPort>,
@@ -103,8 +122,8 @@ impl World {
     fn submit(&mut self, command: ScsiCommand, transfer: Transfer) {
         let (nexus, lun) = (self.nexus(), Lun::default());
         let timeout = Duration::from_secs(10);
-        let cdb = Cdb::from(&command);
-        self.consumer.submit(Command { tag: 0, nexus, lun, cdb, transfer, timeout }).unwrap();
+        let action = Action::from(&command);
+        self.consumer.submit(Command { tag: 0, nexus, lun, action, transfer, timeout }).unwrap();
     }
 
     fn run(&mut self, command: ScsiCommand, transfer: Transfer) -> Completion {

@@ -9,7 +9,10 @@ fn a_command_is_sent_as_captures_show_it() {
     let cdb = Cdb::new(&[0x88, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0]);
     let transfer = Transfer::Read(vec![0; 4096].into());
     let lun = Lun::single(5).unwrap();
-    bench.consumer.submit(Command { tag: 1, nexus: NEXUS, lun, cdb, transfer, timeout: TIMEOUT }).unwrap();
+    bench
+        .consumer
+        .submit(Command { tag: 1, nexus: NEXUS, lun, action: Action::Scsi(cdb), transfer, timeout: TIMEOUT })
+        .unwrap();
     bench.step();
     let [sent] = &bench.sent()[..] else { panic!("one frame") };
     let ethernet = EthernetHeader { destination: FCF_MAC, source: OUR_MAC, vlan, ethertype: EtherType::FCOE };
@@ -28,7 +31,7 @@ fn a_command_is_sent_as_captures_show_it() {
 fn a_long_cdb_is_sent_whole() {
     let mut bench = Bench::new();
     let cdb = Cdb::new(&[0x7f; 32]);
-    bench.consumer.submit(Command { cdb, ..command(1) }).unwrap();
+    bench.consumer.submit(Command { action: Action::Scsi(cdb), ..command(1) }).unwrap();
     bench.step();
     let cmnd = FcpCmnd::parse(&bench.sent()[0].payload).unwrap();
     assert_eq!((cmnd.fixed.cdb, cmnd.additional_cdb), ([0x7f; 16], vec![0x7f; 16]));

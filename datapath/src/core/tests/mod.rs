@@ -4,12 +4,13 @@ mod data;
 mod faults;
 mod lifecycle;
 mod recovery;
+mod task_management;
 
 use super::answers::Answers;
 use super::wheel::TICK;
 use super::*;
 use crate::port::memory::{self, MemoryPort};
-use fc::messages::{Cdb, Command, Nexus, NexusId, Transfer};
+use fc::messages::{Action, Cdb, Command, Nexus, NexusId, Transfer};
 use fc::time::Duration;
 use fc::wire::ethernet::{EtherType, EthernetHeader, VlanTag};
 use fc::wire::fcoe::{self, Eof, FcoeFrame, Sof};
@@ -83,9 +84,9 @@ impl Bench {
 
     /// Submits a command and gives its OX_ID.
     fn submit(&mut self, tag: u64, transfer: Transfer) -> u16 {
-        let cdb = Cdb::new(&[0x88, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0]);
+        let action = Action::Scsi(Cdb::new(&[0x88, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0]));
         let lun = Lun::single(5).unwrap();
-        self.consumer.submit(Command { tag, nexus: NEXUS, lun, cdb, transfer, timeout: TIMEOUT }).unwrap();
+        self.consumer.submit(Command { tag, nexus: NEXUS, lun, action, transfer, timeout: TIMEOUT }).unwrap();
         self.step();
         // The first ones to a nexus are asked about at once.
         let sent = self.sent();
@@ -218,7 +219,7 @@ fn command(tag: u64) -> Command {
         tag,
         nexus: NEXUS,
         lun: Lun::default(),
-        cdb: Cdb::new(&[0; 6]),
+        action: Action::Scsi(Cdb::new(&[0; 6])),
         transfer: Transfer::None,
         timeout: TIMEOUT,
     }

@@ -48,6 +48,8 @@ impl AdditionalSense {
     pub const WRITE_PROTECTED: Self = Self::new(0x27, 0x00);
     /// Power on, reset or bus device reset.
     pub const POWER_ON_OR_RESET: Self = Self::new(0x29, 0x00);
+    /// A logical unit or its target was reset.
+    pub const BUS_DEVICE_RESET: Self = Self::new(0x29, 0x03);
     /// The nexus was lost.
     pub const I_T_NEXUS_LOSS: Self = Self::new(0x29, 0x07);
     /// Mode parameters changed.

@@ -1,0 +1,83 @@
+//! Task management functions of a disk (SAM-5, 7): what an operator does about commands that don't end.
+
+use crate::disk::Disk;
+use crate::error::DiskError;
+use datapath::port::Waker;
+use fc::messages::{Action, Command, Transfer, TransportError};
+use fc::time::Duration;
+use fc::wire::fcp::TaskManagement;
+use std::sync::Arc;
+
+/// When a function is given up. A target may have to end all that it does for it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a function is sent whose frames get lost: to carry it out twice harms nobody.
+const ATTEMPTS: u32 = 5;
+
+/// How long the caller sleeps before it looks whether the core is still there.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Each returns when the target has carried the function out. Requests of this initiator whose commands it ended go out
+/// again; they end once, as all do. Other initiators are told by a unit attention.
+impl Disk {
+    /// Resets the logical unit: everyone's commands to it end. Reservations stay.
+    ///
+    /// # Errors
+    /// The target's or the fabric's.
+    pub fn reset_lun(&self) -> Result<(), DiskError> {
+        self.manage(TaskManagement::LUN_RESET)
+    }
+
+    /// Resets all logical units of the disk's target port. Not every target does it: newer standards don't have it.
+    ///
+    /// # Errors
+    /// The target's or the fabric's.
+    pub fn reset_target(&self) -> Result<(), DiskError> {
+        self.manage(TaskManagement::TARGET_RESET)
+    }
+
+    /// Ends the commands of this initiator port to the logical unit.
+    ///
+    /// # Errors
+    /// The target's or the fabric's.
+    pub fn abort_task_set(&self) -> Result<(), DiskError> {
+        self.manage(TaskManagement::ABORT_TASK_SET)
+    }
+
+    /// Ends everyone's commands to the logical unit.
+    ///
+    /// # Errors
+    /// The target's or the fabric's.
+    pub fn clear_task_set(&self) -> Result<(), DiskError> {
+        self.manage(TaskManagement::CLEAR_TASK_SET)
+    }
+
+    fn manage(&self, function: TaskManagement) -> Result<(), DiskError> {
+        let waker = Arc::new(Waker::new().map_err(DiskError::System)?);
+        let mut consumer = self.core.attach_consumer(1, waker);
+        let mut result = Err(TransportError::Lost);
+        for _ in 0..ATTEMPTS {
+            if result != Err(TransportError::Lost) {
+                break;
+            }
+            let command = Command {
+                tag: 0,
+                nexus: self.nexus,
+                lun: self.info().lun,
+                action: Action::Manage(function),
+                transfer: Transfer::None,
+                timeout: TIMEOUT,
+            };
+            assert!(consumer.submit(command).is_ok(), "nothing else is out");
+            consumer.kick();
+            let completion = loop {
+                if let Some(completion) = consumer.poll() {
+                    break completion;
+                }
+                consumer.wait(LOOK_INTERVAL).map_err(DiskError::System)?;
+            };
+            result = completion.result.map(|_| ());
+        }
+        result.map_err(DiskError::from)
+    }
+}
