@@ -5,6 +5,7 @@ use crate::error::DiskError;
 use crate::requests::{Done, Refused, Request, Requests};
 use datapath::consumer::Consumer;
 use fc::time::Instant;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// A queue to a disk with a bounded number of requests out. Owned by one thread; open as many as there are threads.
@@ -75,6 +76,16 @@ impl DiskQueue {
     pub fn wait(&self, timeout: Duration) -> Result<(), DiskError> {
         let due = self.requests.poll_timeout().map(|at| at.since(self.now()));
         self.consumer.wait(due.map_or(timeout, |due| due.min(timeout))).map_err(DiskError::System)
+    }
+
+    /// As [`Self::wait`], and until `other` can be read.
+    ///
+    /// # Errors
+    /// As [`Self::wait`]; also when `other` has an error of its own.
+    pub fn wait_with(&self, other: BorrowedFd<'_>, timeout: Duration) -> Result<(), DiskError> {
+        let due = self.requests.poll_timeout().map(|at| at.since(self.now()));
+        let timeout = due.map_or(timeout, |due| due.min(timeout));
+        self.consumer.wait_with(other, timeout).map_err(DiskError::System)
     }
 
     /// Hands commands to the core, and says whether there were any.

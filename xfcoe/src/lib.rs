@@ -7,6 +7,7 @@
 //! | [`demo`] | an initiator and a SAN in a box on a [`netns::Cable`], checked and measured |
 //! | [`san_thread`] | a SAN in a box on an interface |
 //! | [`fault`] | orders to such a SAN while it runs |
+//! | [`exports`] | its LUNs, handed out |
 //! | [`session`] | initiators over the ports of a configuration, and the LUN that is meant |
 //! | [`transfer`] | bytes between a LUN and a file |
 //! | [`workload`], [`pattern`] | I/O to a LUN, measured, and data that tells where it belongs |
@@ -17,6 +18,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod exports;
 pub mod fault;
 pub mod interrupt;
 pub mod link;
