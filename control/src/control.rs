@@ -36,6 +36,8 @@ pub(crate) struct TargetEntry {
     pub(crate) target: Target,
     pub(crate) nexus: NexusId,
     pub(crate) ready: bool,
+    /// How often it has become ready.
+    pub(crate) logins: u32,
     pub(crate) gone: Option<String>,
 }
 
@@ -106,6 +108,9 @@ impl Control {
         }
         while let Some(completion) = edge.completion() {
             self.handle_completion(now, completion);
+        }
+        if edge.takes_access_for_doubtful() {
+            self.scans.doubt_access(now);
         }
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         self.changed |= is_due(self.enode.poll_timeout()) || is_due(self.vn_port.poll_timeout());
@@ -346,7 +351,8 @@ impl Control {
         };
         edge.send(ToCore::SetNexus(nexus, Box::new(addresses)));
         self.scans.start(now, target.port_name, nexus);
-        self.targets.insert(target.port_name, TargetEntry { target, nexus, ready: true, gone: None });
+        let logins = self.targets.get(&target.port_name).map_or(0, |entry| entry.logins) + 1;
+        self.targets.insert(target.port_name, TargetEntry { target, nexus, ready: true, logins, gone: None });
     }
 
     /// Sends a frame of the VN_Port: by FIP, or in an FCoE frame of its own.

@@ -34,6 +34,9 @@ pub trait Edge {
     /// Whether the link is there now, if that has changed.
     fn link_change(&mut self) -> Option<bool>;
 
+    /// Whether someone has heard since the last time that access states have changed (SPC-4, 5.16.2.3).
+    fn takes_access_for_doubtful(&mut self) -> bool;
+
     /// Shows what was found.
     fn publish(&mut self, inventory: &Inventory);
 }

@@ -194,6 +194,8 @@ pub struct TargetView {
     pub nexus: NexusId,
     /// Whether commands can go out now.
     pub ready: bool,
+    /// How often it has become ready: each time is a new login, which ends what the target held of the one before.
+    pub logins: u32,
     /// Why not, if they can't.
     pub gone: Option<String>,
     /// The most payload bytes in a frame to it.
@@ -253,6 +255,7 @@ mod tests {
             fc_id: FcId([1, 1, 1]),
             nexus: NexusId(0),
             ready: true,
+            logins: 1,
             gone: None,
             max_payload_len: 2112,
             scanned: true,

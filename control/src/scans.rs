@@ -2,16 +2,21 @@
 
 use crate::edge::Edge;
 use crate::inventory::LunView;
-use fc::lun_scan::{LunScan, ScanCommand, ScanError, ScanEvent, ScanReply, ScanToken};
+use fc::lun_scan::{LogicalUnit, LunScan, ScanCommand, ScanError, ScanEvent, ScanReply, ScanToken};
 use fc::messages::{Action, Command, Completion, NexusId, Transfer};
 use fc::time::{Duration, Instant};
 use fc::wire::Wwn;
+use fc::wire::scsi::target_port_groups::AccessState;
 use std::collections::{BTreeMap, VecDeque};
 
 /// When a target is looked at again of which something could not be found out: what kept it may have passed.
 const FIRST_RESCAN: Duration = Duration::from_secs(5);
 /// Each time it takes twice as long, up to this.
 const MAX_RESCAN: Duration = Duration::from_secs(30);
+
+/// How often a target is looked at again that leads to a logical unit not as well as it might: who is told of a change
+/// need not be us. That it leads there no more is told to all commands.
+const ACCESS_RESCAN: Duration = Duration::from_secs(30);
 
 /// When a scan's command is given up. A target that must first wake its disks takes seconds.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +43,8 @@ struct Target {
     is_done: bool,
     /// The scan that runs has left something open.
     is_open: bool,
+    /// Access states may have changed since the scan that runs began.
+    is_doubted: bool,
     /// When it is looked at again, and how long the time after that is.
     again: Option<Instant>,
     next_wait: Duration,
@@ -62,10 +69,22 @@ impl Scans {
             luns,
             is_done: false,
             is_open: false,
+            is_doubted: false,
             again: None,
             next_wait: FIRST_RESCAN,
         };
         self.targets.insert(target, entry);
+    }
+
+    /// Access states may have changed: looks again at targets that have any.
+    pub(crate) fn doubt_access(&mut self, now: Instant) {
+        for target in self.targets.values_mut() {
+            match target.running {
+                Some(_) => target.is_doubted = true,
+                None if target.has_asymmetric_access() => target.again = Some(now),
+                None => {}
+            }
+        }
     }
 
     /// Looks again at targets of which something is open, while what is known of them stays.
@@ -157,9 +176,15 @@ impl Scans {
         }
         if is_over {
             target.running = None;
-            if std::mem::take(&mut target.is_open) {
+            let (is_open, is_doubted) =
+                (std::mem::take(&mut target.is_open), std::mem::take(&mut target.is_doubted));
+            if is_doubted && target.has_asymmetric_access() {
+                target.again = Some(now);
+            } else if is_open {
                 target.again = Some(now + target.next_wait);
                 target.next_wait = (target.next_wait * 2).min(MAX_RESCAN);
+            } else if target.has_poor_access() {
+                target.again = Some(now + ACCESS_RESCAN);
             }
         }
     }
@@ -184,6 +209,20 @@ impl Scans {
     fn tag(&mut self) -> u64 {
         self.next_tag += 1;
         self.next_tag
+    }
+}
+
+impl Target {
+    fn has_asymmetric_access(&self) -> bool {
+        self.units().any(|unit| unit.asymmetric_access != 0)
+    }
+
+    fn has_poor_access(&self) -> bool {
+        self.units().any(|unit| unit.access.is_some_and(|access| access != AccessState::OPTIMIZED))
+    }
+
+    fn units(&self) -> impl Iterator<Item = &LogicalUnit> {
+        self.luns.iter().filter_map(|view| view.unit.as_ref().ok())
     }
 }
 

@@ -67,6 +67,7 @@ impl Control {
             fc_id: entry.target.id,
             nexus: entry.nexus,
             ready: entry.ready,
+            logins: entry.logins,
             gone: entry.gone.clone(),
             max_payload_len: entry.target.max_payload_len,
             scanned: self.scans.is_done(entry.target.port_name),

@@ -4,7 +4,6 @@ use crate::port::Waker;
 use crossbeam_queue::ArrayQueue;
 use fc::messages::{Action, Command, Completion, Transfer, TransportError};
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -124,15 +123,6 @@ impl Consumer {
     /// Those of poll(2).
     pub fn wait(&self, timeout: Duration) -> io::Result<()> {
         self.shared.consumer.wait(timeout, || !self.shared.completions.is_empty() || self.is_stopped())
-    }
-
-    /// As [`Self::wait`], and until `other` can be read.
-    ///
-    /// # Errors
-    /// Those of poll(2), and [`io::ErrorKind::BrokenPipe`] when `other` has an error of its own.
-    pub fn wait_with(&self, other: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
-        let is_ready = || !self.shared.completions.is_empty() || self.is_stopped();
-        self.shared.consumer.wait_with(other, timeout, is_ready)
     }
 
     /// Commands that are out.

@@ -1,5 +1,6 @@
 //! What a program decides about its initiator.
 
+use crate::disks::Disks;
 use datapath::core::thread::PollMode;
 use datapath::port::nic::NicKind;
 use fc::fip::{Preferred, VlanChoice};
@@ -34,7 +35,10 @@ pub struct Config {
     pub port_name: Option<Wwn>,
     /// The node's WWNN; none makes it `10:00:` and the interface's MAC address.
     pub node_name: Option<Wwn>,
-    /// How long requests wait for a target that is not logged in; then they fail. Linux's name for it.
+    /// Where its disks are found. Initiators with the same one are paths to the same disks.
+    pub disks: Disks,
+    /// How long requests wait when no path leads to their disk; then they fail, and later ones at once, until there is
+    /// one again. Linux's name for it.
     pub fast_io_fail: Duration,
     /// A file for all frames that the core moves, in pcapng.
     pub capture: Option<PathBuf>,
@@ -54,6 +58,7 @@ impl Config {
             preferred_fcf: None,
             port_name: None,
             node_name: None,
+            disks: Disks::default(),
             fast_io_fail: DEFAULT_FAST_IO_FAIL,
             capture: None,
         }

@@ -1,16 +1,18 @@
 //! A logical unit as a disk.
 
+use crate::disk_state::DiskState;
+use crate::disks::Disks;
 use crate::error::DiskError;
+use crate::path::{Path, PortNumber};
 use crate::queue::DiskQueue;
-use crate::requests::{Request, Requests};
+use crate::request::Request;
 use datapath::consumer::MAX_TRANSFER_LEN;
 use datapath::core::Task;
 use datapath::core::thread::CoreHandle;
 use datapath::port::Waker;
 use fc::lun_scan::LogicalUnit;
-use fc::messages::{Buffer, NexusId};
-use fc::wire::Wwn;
-use fc::wire::fcp::Lun;
+use fc::messages::Buffer;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +29,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// What is known of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskInfo {
-    /// The target port.
-    pub target: Wwn,
-    /// The logical unit.
-    pub lun: Lun,
     /// Its name by VPD page 83, such as `naa.6001405…`: what stays when paths change.
     pub id: Option<String>,
     /// Vendor, by INQUIRY.
@@ -53,15 +51,13 @@ pub struct DiskInfo {
 
 impl DiskInfo {
     /// What is known of a logical unit; `None` as long as it tells no capacity.
-    pub fn new(target: Wwn, unit: &LogicalUnit) -> Option<Self> {
+    pub fn new(unit: &LogicalUnit) -> Option<Self> {
         let capacity = unit.capacity.filter(|capacity| capacity.block_len_bytes > 0)?;
         let block_len = capacity.block_len_bytes;
         let limit = unit
             .max_transfer_blocks()
             .map_or(MAX_TRANSFER_LEN, |blocks| blocks as usize * block_len as usize);
         Some(Self {
-            target,
-            lun: unit.lun,
             id: unit.identity().map(ToString::to_string),
             vendor: unit.vendor.clone(),
             product: unit.product.clone(),
@@ -85,23 +81,32 @@ impl DiskInfo {
     }
 }
 
-/// A disk of the SAN. Cheap to clone; each thread that does I/O opens a [`DiskQueue`] or uses the blocking calls.
+/// A disk of the SAN, by all its paths. Cheap to clone; each thread that does I/O opens a [`DiskQueue`] or uses the
+/// blocking calls.
 #[derive(Clone)]
 pub struct Disk {
     info: Arc<DiskInfo>,
-    pub(crate) nexus: NexusId,
-    fast_io_fail: Duration,
-    pub(crate) core: CoreHandle,
+    state: Arc<DiskState>,
+    /// The first path when the handle was made. Its port's core runs tasks.
+    first: Path,
+    disks: Disks,
 }
 
 impl Disk {
-    pub(crate) fn new(info: DiskInfo, nexus: NexusId, fast_io_fail: Duration, core: CoreHandle) -> Self {
-        Self { info: Arc::new(info), nexus, fast_io_fail, core }
+    /// `None` if no path leads to it.
+    pub(crate) fn new(state: Arc<DiskState>, disks: Disks) -> Option<Self> {
+        let first = state.paths().into_iter().min_by_key(|path| (path.target, path.id))?;
+        Some(Self { info: state.info(), state, first, disks })
     }
 
-    /// What is known of it.
+    /// What was known of it when the handle was made.
     pub fn info(&self) -> &DiskInfo {
         &self.info
+    }
+
+    /// The ways to it now.
+    pub fn paths(&self) -> Vec<Path> {
+        self.state.paths()
     }
 
     /// A queue with up to `depth` requests out, for one thread.
@@ -113,15 +118,26 @@ impl Disk {
     /// If `depth` is zero.
     pub fn queue(&self, depth: usize) -> Result<DiskQueue, DiskError> {
         let waker = Arc::new(Waker::new().map_err(DiskError::System)?);
-        let consumer = self.core.attach_consumer(depth, waker);
-        let requests = Requests::new(Arc::clone(&self.info), self.nexus, depth, self.fast_io_fail);
-        Ok(DiskQueue::new(consumer, requests))
+        Ok(DiskQueue::new(Arc::clone(&self.state), depth, self.disks.clone(), waker))
     }
 
-    /// Runs `task` on the thread of the disk's poll core, between two rounds of frames: for a consumer that wants no
-    /// other thread to be woken. It must not wait for anything.
+    /// A queue for a task of [`Self::run_on_core`], which its completions wake.
+    ///
+    /// # Panics
+    /// If `depth` is zero.
+    pub fn queue_on_core(&self, depth: usize) -> DiskQueue {
+        let waker = self.disks.waker_of_core(self.first.id.port);
+        DiskQueue::new(Arc::clone(&self.state), depth, self.disks.clone(), waker)
+    }
+
+    /// Runs `task` on the thread of the poll core of the disk's first path, between two rounds of frames: for a consumer
+    /// that wants no other thread to be woken. It must not wait for anything.
     pub fn run_on_core(&self, task: Box<dyn Task>) {
-        self.core.attach_task(task);
+        self.core(self.first.id.port).attach_task(task);
+    }
+
+    pub(crate) fn core(&self, port: PortNumber) -> CoreHandle {
+        self.disks.core(port)
     }
 
     /// Reads whole blocks from `lba` on, and returns when they are all there.
@@ -220,6 +236,13 @@ impl Disk {
                 }
             }
         }
+    }
+}
+
+/// Its first path: target port and LUN.
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first.target, self.first.id.lun)
     }
 }
 

@@ -1,5 +1,8 @@
 //! The world around control in a program: queues to its core, the interface, the published inventory.
 
+use crate::disk_state::Doubt;
+use crate::disks::Disks;
+use crate::path::PortNumber;
 use crate::published::Published;
 use control::link::LinkWatch;
 use control::{Edge, Inventory};
@@ -21,6 +24,10 @@ pub(crate) struct ThreadEdge {
     pub(crate) link: LinkWatch,
     pub(crate) waker: Arc<Waker>,
     pub(crate) inventory: Arc<Published<Inventory>>,
+    pub(crate) disks: Disks,
+    pub(crate) port: PortNumber,
+    /// Raised by the queues.
+    pub(crate) doubt: Arc<Doubt>,
     pub(crate) stop: Arc<AtomicBool>,
     /// Whether control has been told to stop: from then on it sleeps again, for the answers to its LOGOs.
     pub(crate) stop_told: bool,
@@ -30,9 +37,13 @@ impl ThreadEdge {
     /// Sleeps until something may have come, and says whether control shall go on.
     pub(crate) fn wait(&mut self, timeout: Duration) -> bool {
         self.consumer.kick();
-        let Self { core, consumer, stop, stop_told, .. } = &*self;
-        let is_ready =
-            || core.has_frame() || consumer.has_completion() || !stop_told && stop.load(Ordering::Acquire);
+        let Self { core, consumer, stop, stop_told, doubt, .. } = &*self;
+        let is_ready = || {
+            core.has_frame()
+                || consumer.has_completion()
+                || doubt.is_raised()
+                || !stop_told && stop.load(Ordering::Acquire)
+        };
         if let Err(error) = self.waker.wait_with(self.link.as_fd(), timeout, is_ready) {
             tracing::error!(%error, "control can't wait for events");
             std::thread::sleep(Duration::from_millis(10));
@@ -83,7 +94,12 @@ impl Edge for ThreadEdge {
         self.link.change()
     }
 
+    fn takes_access_for_doubtful(&mut self) -> bool {
+        self.doubt.take()
+    }
+
     fn publish(&mut self, inventory: &Inventory) {
+        self.disks.map().update(self.port, inventory);
         self.inventory.publish(inventory.clone());
     }
 }

@@ -38,24 +38,37 @@
 
 mod config;
 mod disk;
+mod disk_map;
+mod disk_state;
+mod disks;
 mod edge;
 mod error;
+mod ghosts;
+mod path;
+mod paths;
 mod published;
 mod queue;
+mod request;
 mod requests;
 mod start;
 mod task_management;
+mod verdict;
 mod window;
 
 pub use config::{Config, DEFAULT_FAST_IO_FAIL};
 pub use control::{FcfView, Inventory, LunView, NeighbourView, Obstacle, TargetView, VnPortView};
 pub use datapath::core::{CoreReport, Counters, DropReason, Task, TaskState};
 pub use disk::{Disk, DiskInfo};
+pub use disk_map::DiskMap;
+pub use disk_state::{DiskState, Doubt};
+pub use disks::Disks;
 pub use error::{DiskError, StartError};
 pub use fc::fip::{Preferred, VlanChoice};
 pub use fc::vn_port::Topology;
+pub use path::{Path, PathChoice, PathId, PortNumber};
 pub use queue::DiskQueue;
-pub use requests::{Done, Refused, Request, Requests};
+pub use request::{Done, Refused, Request};
+pub use requests::Requests;
 
 use datapath::core::thread::{CoreStopped, CoreThread};
 use datapath::port::Waker;
@@ -69,7 +82,8 @@ use std::time::Duration;
 /// A running initiator. Dropping it is the same as [`Self::stop`].
 pub struct Initiator {
     inventory: Arc<Published<Inventory>>,
-    fast_io_fail: Duration,
+    disks: Disks,
+    port: PortNumber,
     control_waker: Arc<Waker>,
     stop_control: Arc<AtomicBool>,
     /// Control gives back what holds the interface: that must outlive the core's port.
@@ -99,12 +113,15 @@ impl Initiator {
     /// The disks, once the logical units of every target that is there have been looked at, or what there is of them
     /// when `timeout` has passed.
     pub fn wait_for_disks(&self, timeout: Duration) -> Vec<Disk> {
-        self.disks_of(&self.inventory.wait(timeout, Inventory::is_scanned))
+        self.inventory.wait(timeout, Inventory::is_scanned);
+        self.disks()
     }
 
-    /// The disks found so far, in the order of their targets' WWPNs and their LUNs.
+    /// The disks found so far to which a path of this initiator leads, in the order of their first paths' WWPNs and LUNs.
     pub fn disks(&self) -> Vec<Disk> {
-        self.disks_of(&self.inventory.get())
+        let mut disks = self.disks.all();
+        disks.retain(|disk| disk.paths().iter().any(|path| path.id.port == self.port));
+        disks
     }
 
     /// What the poll core has counted.
@@ -128,19 +145,6 @@ impl Initiator {
     fn core(&self) -> &CoreThread<CorePort> {
         self.core.as_ref().expect("there until it is dropped")
     }
-
-    fn disks_of(&self, inventory: &Inventory) -> Vec<Disk> {
-        let handle = self.core().handle();
-        let units =
-            inventory.targets.iter().flat_map(|target| target.luns.iter().map(move |lun| (target, lun)));
-        units
-            .filter_map(|(target, view)| {
-                let unit = view.unit.as_ref().ok().filter(|unit| unit.is_disk())?;
-                let info = DiskInfo::new(target.port_name, unit)?;
-                Some(Disk::new(info, target.nexus, self.fast_io_fail, handle.clone()))
-            })
-            .collect()
-    }
 }
 
 impl Drop for Initiator {
@@ -153,6 +157,7 @@ impl Drop for Initiator {
         {
             tracing::warn!(%error, "the interface stopped working before the initiator did");
         }
+        self.disks.map().update(self.port, &Inventory::default());
         // Last: the XDP program goes when nobody's frames depend on it any more.
         if let Some(Err(panic)) = edge
             && !std::thread::panicking()

@@ -1,26 +1,51 @@
-//! A disk's queue: its requests, joined to the core and the clock.
+//! A disk's queue: its requests, joined to the cores and the clock.
 
 use crate::disk::DiskInfo;
+use crate::disk_state::DiskState;
+use crate::disks::Disks;
 use crate::error::DiskError;
-use crate::requests::{Done, Refused, Request, Requests};
+use crate::path::PortNumber;
+use crate::paths::MAX_PATHS;
+use crate::request::{Done, Refused, Request};
+use crate::requests::Requests;
 use datapath::consumer::Consumer;
+use datapath::port::Waker;
+use fc::messages::Completion;
 use fc::time::Instant;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A queue to a disk with a bounded number of requests out. Owned by one thread; open as many as there are threads.
 ///
 /// [`Requests`] says what happens to a request.
 pub struct DiskQueue {
-    consumer: Consumer,
     requests: Requests,
-    /// The origin of the requests' clock.
-    origin: std::time::Instant,
+    depth: usize,
+    /// The ports of the disk's paths, in the order of their first use.
+    lanes: Vec<Lane>,
+    disks: Disks,
+    waker: Arc<Waker>,
+}
+
+/// The way to one port's core.
+struct Lane {
+    port: PortNumber,
+    consumer: Consumer,
 }
 
 impl DiskQueue {
-    pub(crate) fn new(consumer: Consumer, requests: Requests) -> Self {
-        Self { consumer, requests, origin: std::time::Instant::now() }
+    /// A queue whose owner `waker` wakes.
+    pub(crate) fn new(state: Arc<DiskState>, depth: usize, disks: Disks, waker: Arc<Waker>) -> Self {
+        state.watch(&waker);
+        let ports: Vec<_> = state.paths().iter().map(|path| path.id.port).collect();
+        let mut queue =
+            Self { requests: Requests::new(state, depth), depth, lanes: Vec::new(), disks, waker };
+        // A core gets to know its consumers before there is something to do.
+        for port in ports {
+            queue.lane(port);
+        }
+        queue
     }
 
     /// The disk's properties.
@@ -39,32 +64,33 @@ impl DiskQueue {
     /// # Errors
     /// As [`Requests::submit`].
     pub fn submit(&mut self, tag: u64, request: Request) -> Result<(), Refused> {
-        let now = self.now();
+        let now = self.disks.now();
         self.requests.submit(now, tag, request)?;
         self.send(now);
         Ok(())
     }
 
-    /// Wakes the core if it sleeps: once after a batch of [`Self::submit`].
+    /// Wakes the cores that sleep: once after a batch of [`Self::submit`].
     pub fn kick(&self) {
-        self.consumer.kick();
+        self.lanes.iter().for_each(|lane| lane.consumer.kick());
     }
 
     /// The next request that has ended.
     pub fn poll(&mut self) -> Option<Done> {
         // Who polls in a loop doesn't read the clock each time.
-        if !self.consumer.has_completion() && self.requests.poll_timeout().is_none() {
+        if !self.is_ready() && self.requests.poll_timeout().is_none() {
             return None;
         }
-        let now = self.now();
-        let mut done = None;
+        let now = self.disks.now();
+        let mut done = self.requests.poll_done(now);
         while done.is_none()
-            && let Some(completion) = self.consumer.poll()
+            && let Some(completion) = self.completion()
         {
-            done = self.requests.handle_completion(now, completion);
+            self.requests.handle_completion(now, completion);
+            done = self.requests.poll_done(now);
         }
         if self.send(now) {
-            self.consumer.kick();
+            self.kick();
         }
         done
     }
@@ -74,8 +100,7 @@ impl DiskQueue {
     /// # Errors
     /// [`DiskError::System`] when the thread can't sleep.
     pub fn wait(&self, timeout: Duration) -> Result<(), DiskError> {
-        let due = self.requests.poll_timeout().map(|at| at.since(self.now()));
-        self.consumer.wait(due.map_or(timeout, |due| due.min(timeout))).map_err(DiskError::System)
+        self.waker.wait(self.time_to_wait(timeout), || self.is_ready()).map_err(DiskError::System)
     }
 
     /// As [`Self::wait`], and until `other` can be read.
@@ -83,22 +108,41 @@ impl DiskQueue {
     /// # Errors
     /// As [`Self::wait`]; also when `other` has an error of its own.
     pub fn wait_with(&self, other: BorrowedFd<'_>, timeout: Duration) -> Result<(), DiskError> {
-        let due = self.requests.poll_timeout().map(|at| at.since(self.now()));
-        let timeout = due.map_or(timeout, |due| due.min(timeout));
-        self.consumer.wait_with(other, timeout).map_err(DiskError::System)
+        self.waker.wait_with(other, self.time_to_wait(timeout), || self.is_ready()).map_err(DiskError::System)
     }
 
-    /// Hands commands to the core, and says whether there were any.
+    fn time_to_wait(&self, timeout: Duration) -> Duration {
+        self.requests.poll_timeout().map_or(timeout, |at| at.since(self.disks.now()).min(timeout))
+    }
+
+    /// Whether [`Self::poll`] would find something, time aside.
+    fn is_ready(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.consumer.has_completion()) || self.requests.has_news()
+    }
+
+    fn completion(&mut self) -> Option<Completion> {
+        self.lanes.iter_mut().find_map(|lane| lane.consumer.poll())
+    }
+
+    /// Hands commands to the cores, and says whether there were any.
     fn send(&mut self, now: Instant) -> bool {
         let mut any = false;
-        while let Some(command) = self.requests.poll_command(now) {
-            assert!(self.consumer.submit(command).is_ok(), "a queue has more commands out than its depth");
+        while let Some((port, command)) = self.requests.poll_command(now) {
+            let refused = self.lane(port).consumer.submit(command);
+            assert!(refused.is_ok(), "a queue has more commands out than its depth");
             any = true;
         }
         any
     }
 
-    fn now(&self) -> Instant {
-        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    fn lane(&mut self, port: PortNumber) -> &mut Lane {
+        let at = self.lanes.iter().position(|lane| lane.port == port).unwrap_or_else(|| {
+            // Each path may have a probe out besides.
+            let depth = self.depth + MAX_PATHS;
+            let consumer = self.disks.core(port).attach_consumer(depth, Arc::clone(&self.waker));
+            self.lanes.push(Lane { port, consumer });
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[at]
     }
 }

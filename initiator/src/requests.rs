@@ -2,13 +2,18 @@
 //! nothing itself.
 
 use crate::disk::DiskInfo;
+use crate::disk_state::DiskState;
 use crate::error::DiskError;
-use crate::window::Window;
-use fc::messages::{Action, Buffer, Cdb, Command, Completion, Ended, NexusId, Transfer, TransportError};
+use crate::path::{Path, PortNumber};
+use crate::paths::{PathIndex, Paths};
+use crate::request::{Done, Refused, Request};
+use crate::verdict::{Verdict, Why, denied_access, judge, judge_failure, tells_of_access};
+use fc::messages::{Action, Buffer, Cdb, Command, Completion, Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::scsi::unmap::{self, UnmapRange};
-use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, SenseKey, Status};
+use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, Status};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// When a command's exchange is aborted. Targets that recover from an error of their own take seconds.
@@ -30,61 +35,14 @@ const QUICK_REPEATS: u32 = 3;
 const LOSS_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_LOSS_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is tried whether a target is back that was gone.
-const GONE_PAUSE: Duration = Duration::from_millis(10);
+/// How often a command is tried whose paths do not lead to the medium now.
+const ACCESS_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to wait, at least, before a target that was busy is asked again.
-const BUSY_DELAY: Duration = Duration::from_millis(2);
+/// When a probe is given up.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a disk can be asked for. Addresses and lengths are in the disk's blocks.
-#[derive(Debug)]
-pub enum Request {
-    /// Fill the buffer from `lba` on.
-    Read {
-        /// First block.
-        lba: u64,
-        /// A whole number of blocks.
-        buffer: Buffer,
-    },
-    /// Write the buffer from `lba` on.
-    Write {
-        /// First block.
-        lba: u64,
-        /// A whole number of blocks.
-        buffer: Buffer,
-    },
-    /// What has been written before stays, whatever happens to the target.
-    Flush,
-    /// Nobody needs these blocks' data any more.
-    Discard {
-        /// First block.
-        lba: u64,
-        /// How many.
-        blocks: u32,
-    },
-}
-
-/// The end of a request. There is exactly one for each.
-#[derive(Debug)]
-pub struct Done {
-    /// The number that the request was submitted with.
-    pub tag: u64,
-    /// How it ended.
-    pub result: Result<(), DiskError>,
-    /// The buffer, given back. A discard gives back nothing.
-    pub buffer: Option<Buffer>,
-    /// From the submission to the last attempt's end, retries and their waits included.
-    pub latency: Duration,
-}
-
-/// Why a request was not taken; its buffer is given back.
-#[derive(Debug)]
-pub struct Refused {
-    /// Why.
-    pub reason: DiskError,
-    /// The request.
-    pub request: Request,
-}
+/// The bit of a command's tag that says it is a probe; the other bits are its path's number.
+const PROBE: u64 = 1 << 63;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -98,16 +56,24 @@ struct InFlight {
     user_tag: u64,
     cdb: Cdb,
     kind: Kind,
+    /// The blocks that it changes.
+    changes: Option<Range<u64>>,
+    /// No write that may still happen is in its way: those that begin to be later are none of its past.
+    is_clear: bool,
     started: Instant,
     retries: u8,
     /// How often frames of it got lost.
     losses: u32,
-    /// Since when its target has not been logged in.
-    gone_since: Option<Instant>,
+    /// Where and when it was sent last, by which login.
+    path: PathIndex,
+    sent_at: Instant,
+    logins: u32,
 }
 
 struct Waiting {
     at: Instant,
+    /// It waits for a ghost's end, which may come before its time.
+    is_held: bool,
     slot: usize,
     transfer: Transfer,
 }
@@ -115,47 +81,49 @@ struct Waiting {
 /// The requests of one queue to a disk, a bounded number of them.
 ///
 /// Requests complete in any order. What a busy target, a unit attention, a lost frame or the end of a login has kept from
-/// being done is tried again: reads, writes, flushes and discards may all be done twice.
+/// being done is tried again, by another path if there is one: reads, writes, flushes and discards may all be done twice.
 pub struct Requests {
     info: Arc<DiskInfo>,
-    nexus: NexusId,
-    fast_io_fail: Duration,
-    window: Window,
+    state: Arc<DiskState>,
+    /// What was last seen of `state`.
+    version: u64,
+    paths: Paths,
     in_flight: Vec<Option<InFlight>>,
     free: Vec<usize>,
-    /// Commands that can go out now.
-    ready: VecDeque<Command>,
+    /// Those whose command can go out now.
+    ready: VecDeque<(usize, Transfer)>,
     waiting: Vec<Waiting>,
+    done: VecDeque<Done>,
 }
 
 impl Requests {
-    /// Up to `depth` requests at a time to the disk behind `nexus`. While that is not logged in, requests wait for it
-    /// for up to `fast_io_fail`, and fail then.
+    /// Up to `depth` requests at a time to a disk.
     ///
     /// # Panics
     /// If `depth` is zero.
-    pub fn new(info: Arc<DiskInfo>, nexus: NexusId, depth: usize, fast_io_fail: Duration) -> Self {
+    pub fn new(state: Arc<DiskState>, depth: usize) -> Self {
         assert!(depth > 0, "a queue without room for a request");
         Self {
-            info,
-            nexus,
-            fast_io_fail,
-            window: Window::new(depth),
+            info: state.info(),
+            version: 0,
+            paths: Paths::new(depth, state.choice),
+            state,
             in_flight: (0..depth).map(|_| None).collect(),
             free: (0..depth).rev().collect(),
             ready: VecDeque::with_capacity(depth),
             waiting: Vec::with_capacity(depth),
+            done: VecDeque::with_capacity(depth),
         }
     }
 
-    /// The disk's properties.
+    /// The disk's properties, as they were when the queue was made.
     pub fn info(&self) -> &DiskInfo {
         &self.info
     }
 
-    /// Requests that have not ended.
+    /// Requests that have not ended, or whose end has not been taken.
     pub fn outstanding(&self) -> usize {
-        self.in_flight.len() - self.free.len()
+        self.in_flight.len() - self.free.len() + self.done.len()
     }
 
     /// Takes a request; `tag` comes back in its [`Done`].
@@ -167,70 +135,110 @@ impl Requests {
         if let Err(reason) = self.check(&request) {
             return Err(Refused { reason, request });
         }
-        let Some(slot) = self.free.pop() else {
+        if self.outstanding() >= self.in_flight.len() {
             return Err(Refused { reason: DiskError::QueueFull, request });
-        };
+        }
+        let slot = self.free.pop().expect("fewer are out than there is room for");
+        let changes = self.changes(&request);
         let (kind, cdb, transfer) = self.translate(request);
         self.in_flight[slot] = Some(InFlight {
             user_tag: tag,
             cdb,
             kind,
+            is_clear: changes.is_none(),
+            changes,
             started: now,
             retries: 0,
             losses: 0,
-            gone_since: None,
+            path: PathIndex(0),
+            sent_at: now,
+            logins: 0,
         });
-        self.issue(slot, transfer);
+        self.ready.push_back((slot, transfer));
         Ok(())
     }
 
-    /// The next command to send: each comes back to [`Self::handle_completion`]. There are never more out than the
-    /// depth.
-    pub fn poll_command(&mut self, now: Instant) -> Option<Command> {
-        if let Some(index) = self.waiting.iter().position(|waiting| waiting.at <= now) {
-            let Waiting { slot, transfer, .. } = self.waiting.swap_remove(index);
-            self.issue(slot, transfer);
+    /// The next command to send, and the port: each comes back to [`Self::handle_completion`].
+    pub fn poll_command(&mut self, now: Instant) -> Option<(PortNumber, Command)> {
+        self.take_news(now);
+        while let Some(at) = self.waiting.iter().position(|waiting| waiting.at <= now) {
+            let Waiting { slot, transfer, .. } = self.waiting.swap_remove(at);
+            self.ready.push_back((slot, transfer));
         }
-        let command = if self.window.is_open() { self.ready.pop_front() } else { None };
-        if command.is_some() {
-            self.window.sent();
+        if let Some(index) = self.paths.poll_probe(now) {
+            return Some(probe(index, self.paths.path(index)));
         }
-        command
+        while let Some(&(slot, _)) = self.ready.front() {
+            let index = self.paths.choose(now)?;
+            let (_, transfer) = self.ready.pop_front().expect("looked at above");
+            if let Some(until) = self.hold_until(now, slot) {
+                self.waiting.push(Waiting { at: until, is_held: true, slot, transfer });
+                continue;
+            }
+            return Some(self.send(now, slot, index, transfer));
+        }
+        None
     }
 
-    /// When [`Self::poll_command`] may have a command though nothing ended before; `None` if only a request or a
-    /// completion can bring one.
+    /// When [`Self::poll_command`] or [`Self::poll_done`] may have something though nothing ended before; `None` if only
+    /// a request or a completion can bring it.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting.iter().map(|waiting| waiting.at).min()
+        let lost = self.paths.lost_at().filter(|_| !self.ready.is_empty());
+        self.waiting.iter().map(|waiting| waiting.at).chain(lost).chain(self.paths.next_probe()).min()
     }
 
-    /// Takes a command's end: it is its request's, or the command is tried again.
+    /// Whether something has changed that [`Self::poll_command`] or [`Self::poll_done`] would look at.
+    pub fn has_news(&self) -> bool {
+        !self.done.is_empty() || self.state.version() != self.version
+    }
+
+    /// The next request that has ended.
+    pub fn poll_done(&mut self, now: Instant) -> Option<Done> {
+        if self.done.is_empty() && !self.ready.is_empty() && self.paths.is_lost(now) {
+            self.take_news(now);
+            self.give_up(now);
+        }
+        self.done.pop_front()
+    }
+
+    /// Takes a command's end: it is its request's, which [`Self::poll_done`] gives, or the command is tried again.
     ///
     /// # Panics
     /// If no command with this tag is out.
-    pub fn handle_completion(&mut self, now: Instant, completion: Completion) -> Option<Done> {
+    pub fn handle_completion(&mut self, now: Instant, completion: Completion) {
+        self.take_news(now);
+        if completion.tag & PROBE != 0 {
+            self.handle_probe(now, &completion);
+            return;
+        }
         let slot = usize::try_from(completion.tag).expect("our own slot number");
-        let in_flight = self.in_flight[slot].as_mut().expect("a completion has its request");
+        let index = self.in_flight[slot].as_ref().expect("a completion has its request").path;
         let is_task_set_full = matches!(completion.result, Ok(Ended { status: Status::TASK_SET_FULL, .. }));
-        self.window.ended(is_task_set_full);
+        self.paths.ended(index, is_task_set_full);
         let verdict = match completion.result {
-            Ok(ended) => judge(&ended, completion.transfer.len()),
+            Ok(ended) => {
+                self.listen(&ended);
+                judge(&ended, completion.transfer.len())
+            }
             Err(error) => judge_failure(error),
         };
-        let result = match verdict {
-            Verdict::Done(result) => result,
-            Verdict::Again { why, otherwise } => match in_flight.pause(now, why, self.fast_io_fail) {
-                Some(pause) => {
-                    self.repeat(now, pause, slot, completion.transfer);
-                    return None;
+        match verdict {
+            Verdict::Done(result) => {
+                self.paths.heard(now, index);
+                self.end(now, slot, result, completion.transfer);
+            }
+            Verdict::Again { why, otherwise } => {
+                self.blame(now, slot, why);
+                match self.pause(now, slot, why) {
+                    Some(Duration::ZERO) => self.ready.push_front((slot, completion.transfer)),
+                    Some(pause) => {
+                        let transfer = completion.transfer;
+                        self.waiting.push(Waiting { at: now + pause, is_held: false, slot, transfer });
+                    }
+                    None => self.end(now, slot, Err(otherwise), completion.transfer),
                 }
-                None => Err(otherwise),
-            },
-        };
-        let in_flight = self.in_flight[slot].take().expect("looked at above");
-        self.free.push(slot);
-        let buffer = if in_flight.kind == Kind::Discard { None } else { completion.transfer.into_buffer() };
-        Some(Done { tag: in_flight.user_tag, result, buffer, latency: now.since(in_flight.started) })
+            }
+        }
     }
 
     fn check(&self, request: &Request) -> Result<(), DiskError> {
@@ -288,49 +296,155 @@ impl Requests {
         (kind, Cdb::from(&command), transfer)
     }
 
-    fn repeat(&mut self, now: Instant, pause: Duration, slot: usize, transfer: Transfer) {
-        if pause.is_zero() {
-            self.issue(slot, transfer);
-        } else {
-            self.waiting.push(Waiting { at: now + pause, slot, transfer });
+    /// The blocks that a request changes.
+    fn changes(&self, request: &Request) -> Option<Range<u64>> {
+        match request {
+            Request::Write { lba, buffer } => {
+                Some(*lba..lba + (buffer.len() / self.info.block_len as usize) as u64)
+            }
+            Request::Discard { lba, blocks } => Some(*lba..lba + u64::from(*blocks)),
+            Request::Read { .. } | Request::Flush => None,
         }
     }
 
-    fn issue(&mut self, slot: usize, transfer: Transfer) {
-        let in_flight = self.in_flight[slot].as_ref().expect("a slot that is issued is taken");
-        self.ready.push_back(Command {
+    /// The disk's paths may be others than they were.
+    fn take_news(&mut self, now: Instant) {
+        let version = self.state.version();
+        if version != self.version {
+            self.version = version;
+            self.paths.update(now, &self.state.paths());
+            self.waiting.iter_mut().filter(|waiting| waiting.is_held).for_each(|waiting| waiting.at = now);
+        }
+    }
+
+    /// Until when a request must wait for a write that may still happen.
+    fn hold_until(&mut self, now: Instant, slot: usize) -> Option<Instant> {
+        let in_flight = self.in_flight[slot].as_mut().expect("who is ready is in flight");
+        let changes = in_flight.changes.as_ref().filter(|_| !in_flight.is_clear)?;
+        let until = self.state.ghosts.hold_until(now, changes);
+        in_flight.is_clear = until.is_none();
+        until
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        index: PathIndex,
+        transfer: Transfer,
+    ) -> (PortNumber, Command) {
+        self.paths.sent(now, index);
+        let path = self.paths.path(index);
+        let in_flight = self.in_flight[slot].as_mut().expect("who is ready is in flight");
+        (in_flight.path, in_flight.sent_at, in_flight.logins) = (index, now, path.logins);
+        let command = Command {
             tag: slot as u64,
-            nexus: self.nexus,
-            lun: self.info.lun,
+            nexus: path.id.nexus,
+            lun: path.id.lun,
             action: Action::Scsi(in_flight.cdb),
             transfer,
             timeout: COMMAND_TIMEOUT,
-        });
+        };
+        (path.id.port, command)
+    }
+
+    /// What a target says besides.
+    fn listen(&self, ended: &Ended) {
+        if tells_of_access(ended) || denied_access(ended).is_some() {
+            self.state.doubt_access();
+        }
+    }
+
+    /// What a command's failure says of its path.
+    fn blame(&mut self, now: Instant, slot: usize, why: Why) {
+        let in_flight = self.in_flight[slot].as_ref().expect("it has just come back");
+        let index = in_flight.path;
+        if let (Why::Gone | Why::Stopped, Some(blocks)) = (why, &in_flight.changes) {
+            let logins = in_flight.logins.max(self.paths.path(index).logins);
+            self.state.ghosts.add(now, blocks.clone(), self.paths.path(index).id, logins);
+        }
+        match why {
+            Why::Target | Why::Busy { .. } | Why::Loss => self.paths.heard(now, index),
+            Why::Access(access) => {
+                self.paths.heard(now, index);
+                self.paths.set_access(index, access);
+            }
+            // It may be that only this command is not answered.
+            Why::Silence if self.paths.has_heard_since(index, in_flight.sent_at) => {}
+            Why::Silence | Why::NotLoggedIn | Why::Gone => self.paths.fail(now, index),
+            Why::Stopped => self.paths.stop(now, index),
+        }
+    }
+
+    /// How long to wait before a command goes out again; `None` if it was tried enough.
+    fn pause(&mut self, now: Instant, slot: usize, why: Why) -> Option<Duration> {
+        let in_flight = self.in_flight[slot].as_mut().expect("it has just come back");
+        let is_worth_it = now.since(in_flight.started) < PERSISTENCE;
+        match why {
+            Why::Target | Why::Silence => {
+                in_flight.retries += 1;
+                (in_flight.retries <= MAX_RETRIES).then_some(Duration::ZERO)
+            }
+            Why::Busy { after } => is_worth_it.then_some(after),
+            Why::Loss => {
+                in_flight.losses += 1;
+                is_worth_it.then(|| loss_pause(in_flight.losses))
+            }
+            Why::Access(_) => {
+                is_worth_it.then_some(if self.paths.have_access() { Duration::ZERO } else { ACCESS_PAUSE })
+            }
+            // Requests wait for a path as long as there may be one.
+            Why::NotLoggedIn | Why::Gone | Why::Stopped => Some(Duration::ZERO),
+        }
+    }
+
+    fn handle_probe(&mut self, now: Instant, completion: &Completion) {
+        let index = PathIndex(usize::try_from(completion.tag & !PROBE).expect("our own path's number"));
+        match completion.result {
+            Ok(ended) => {
+                self.listen(&ended);
+                self.paths.probed(now, index, true);
+                if let Some(access) = denied_access(&ended) {
+                    self.paths.set_access(index, access);
+                }
+            }
+            Err(TransportError::Stopped) => self.paths.stop(now, index),
+            Err(_) => self.paths.probed(now, index, false),
+        }
+    }
+
+    /// No path leads to the disk, and none will soon: what waits for one waits no more.
+    fn give_up(&mut self, now: Instant) {
+        if !self.paths.is_lost(now) {
+            return;
+        }
+        let error =
+            if self.paths.is_stopped() { TransportError::Stopped } else { TransportError::NotLoggedIn };
+        for (slot, transfer) in std::mem::take(&mut self.ready) {
+            self.end(now, slot, Err(error.into()), transfer);
+        }
+    }
+
+    fn end(&mut self, now: Instant, slot: usize, result: Result<(), DiskError>, transfer: Transfer) {
+        let in_flight = self.in_flight[slot].take().expect("a request ends once");
+        self.free.push(slot);
+        let buffer = if in_flight.kind == Kind::Discard { None } else { transfer.into_buffer() };
+        let latency = now.since(in_flight.started);
+        self.done.push_back(Done { tag: in_flight.user_tag, result, buffer, latency });
     }
 }
 
-impl InFlight {
-    /// How long to wait before the command goes out again; `None` if it was tried enough.
-    fn pause(&mut self, now: Instant, why: Why, fast_io_fail: Duration) -> Option<Duration> {
-        if !matches!(why, Why::Gone) {
-            self.gone_since = None;
-        }
-        match why {
-            Why::Target => {
-                self.retries += 1;
-                (self.retries <= MAX_RETRIES).then_some(Duration::ZERO)
-            }
-            Why::Busy { after } => (now.since(self.started) < PERSISTENCE).then_some(after),
-            Why::Loss => {
-                self.losses += 1;
-                (now.since(self.started) < PERSISTENCE).then(|| loss_pause(self.losses))
-            }
-            Why::Gone => {
-                let since = *self.gone_since.get_or_insert(now);
-                (now.since(since) < fast_io_fail).then_some(GONE_PAUSE)
-            }
-        }
-    }
+/// A question whether a path works.
+fn probe(index: PathIndex, path: &Path) -> (PortNumber, Command) {
+    let command = Command {
+        tag: PROBE | index.0 as u64,
+        nexus: path.id.nexus,
+        lun: path.id.lun,
+        action: Action::from(&ScsiCommand::TestUnitReady),
+        transfer: Transfer::None,
+        timeout: PROBE_TIMEOUT,
+    };
+    (path.id.port, command)
 }
 
 /// How long to wait before a command is repeated that got lost so often.
@@ -338,58 +452,6 @@ fn loss_pause(losses: u32) -> Duration {
     match losses.checked_sub(QUICK_REPEATS + 1) {
         None => Duration::ZERO,
         Some(doublings) => LOSS_PAUSE.saturating_mul(1 << doublings.min(20)).min(LONGEST_LOSS_PAUSE),
-    }
-}
-
-enum Verdict {
-    Done(Result<(), DiskError>),
-    Again { why: Why, otherwise: DiskError },
-}
-
-/// Why a command goes out again.
-#[derive(Clone, Copy)]
-enum Why {
-    /// The target wants it so, or fails at it.
-    Target,
-    /// The target has no room for it now.
-    Busy { after: Duration },
-    /// The link lost a frame.
-    Loss,
-    /// The target is not logged in.
-    Gone,
-}
-
-fn judge_failure(error: TransportError) -> Verdict {
-    let why = match error {
-        TransportError::Stopped => return Verdict::Done(Err(error.into())),
-        TransportError::NotLoggedIn | TransportError::NexusGone => Why::Gone,
-        TransportError::Lost | TransportError::DataMissing { .. } => Why::Loss,
-        TransportError::TimedOut
-        | TransportError::Response(_)
-        | TransportError::Malformed
-        | TransportError::Aborted
-        | TransportError::Cleared => Why::Target,
-    };
-    Verdict::Again { why, otherwise: error.into() }
-}
-
-/// What a SCSI status means for a request that moves `wanted` bytes (SAM-5, 5.3).
-fn judge(ended: &Ended, wanted: usize) -> Verdict {
-    let failure = || DiskError::Scsi { status: ended.status, sense: ended.sense };
-    let again = |why| Verdict::Again { why, otherwise: failure() };
-    match (ended.status, ended.sense.map(|sense| sense.key)) {
-        (Status::GOOD, _) if ended.transferred as usize == wanted => Verdict::Done(Ok(())),
-        (Status::GOOD, _) => {
-            Verdict::Done(Err(DiskError::Short { expected: wanted, transferred: ended.transferred as usize }))
-        }
-        (Status::BUSY | Status::TASK_SET_FULL, _) => {
-            let asked = Duration::from_millis(u64::from(ended.retry_delay & 0x3fff) * 100);
-            again(Why::Busy { after: asked.clamp(BUSY_DELAY, Duration::from_secs(10)) })
-        }
-        (Status::CHECK_CONDITION, Some(SenseKey::UNIT_ATTENTION | SenseKey::ABORTED_COMMAND)) => {
-            again(Why::Target)
-        }
-        _ => Verdict::Done(Err(failure())),
     }
 }
 

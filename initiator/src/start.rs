@@ -2,6 +2,7 @@
 
 use crate::Initiator;
 use crate::config::Config;
+use crate::disk_state::Doubt;
 use crate::edge::ThreadEdge;
 use crate::error::StartError;
 use crate::published::Published;
@@ -56,6 +57,9 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
     let core = CoreThread::spawn(core, core_waker, thread_config).map_err(StartError::System)?;
 
     let inventory = Arc::new(Published::new(control.inventory().clone()));
+    let disks = config.disks.clone();
+    let doubt = Arc::new(Doubt::new(Arc::clone(&control_waker)));
+    let port = disks.add_port(core.handle(), config.fast_io_fail, Arc::clone(&doubt));
     let stop_control = Arc::new(AtomicBool::new(false));
     let mut edge = ThreadEdge {
         core: core_link,
@@ -64,6 +68,9 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         link,
         waker: Arc::clone(&control_waker),
         inventory: Arc::clone(&inventory),
+        disks: disks.clone(),
+        port,
+        doubt,
         stop: Arc::clone(&stop_control),
         stop_told: false,
     };
@@ -77,7 +84,8 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         std::thread::Builder::new().name("control".into()).spawn(run).map_err(StartError::System)?;
     Ok(Initiator {
         inventory,
-        fast_io_fail: config.fast_io_fail,
+        disks,
+        port,
         control_waker,
         stop_control,
         control: Some(control),

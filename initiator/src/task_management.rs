@@ -2,6 +2,7 @@
 
 use crate::disk::Disk;
 use crate::error::DiskError;
+use crate::path::Path;
 use datapath::port::Waker;
 use fc::messages::{Action, Command, Transfer, TransportError};
 use fc::time::Duration;
@@ -28,7 +29,7 @@ impl Disk {
         self.manage(TaskManagement::LUN_RESET)
     }
 
-    /// Resets all logical units of the disk's target port. Not every target does it: newer standards don't have it.
+    /// Resets all logical units of one of the disk's target ports. Not every target does it: newer standards don't have it.
     ///
     /// # Errors
     /// The target's or the fabric's.
@@ -36,7 +37,7 @@ impl Disk {
         self.manage(TaskManagement::TARGET_RESET)
     }
 
-    /// Ends the commands of this initiator port to the logical unit.
+    /// Ends this initiator's commands to the logical unit.
     ///
     /// # Errors
     /// The target's or the fabric's.
@@ -52,9 +53,27 @@ impl Disk {
         self.manage(TaskManagement::CLEAR_TASK_SET)
     }
 
+    /// By the first path that works: what a function ends, it ends for all of them, but for an ABORT TASK SET, which each
+    /// path has its own of.
     fn manage(&self, function: TaskManagement) -> Result<(), DiskError> {
+        let mut result = Err(TransportError::NotLoggedIn);
+        for path in self.paths().iter().filter(|path| path.is_ready) {
+            match self.manage_by(path, function)? {
+                Err(TransportError::NotLoggedIn | TransportError::NexusGone | TransportError::Stopped) => {}
+                Ok(()) if function == TaskManagement::ABORT_TASK_SET => result = Ok(()),
+                end => return end.map_err(DiskError::from),
+            }
+        }
+        result.map_err(DiskError::from)
+    }
+
+    fn manage_by(
+        &self,
+        path: &Path,
+        function: TaskManagement,
+    ) -> Result<Result<(), TransportError>, DiskError> {
         let waker = Arc::new(Waker::new().map_err(DiskError::System)?);
-        let mut consumer = self.core.attach_consumer(1, waker);
+        let mut consumer = self.core(path.id.port).attach_consumer(1, waker);
         let mut result = Err(TransportError::Lost);
         for _ in 0..ATTEMPTS {
             if result != Err(TransportError::Lost) {
@@ -62,8 +81,8 @@ impl Disk {
             }
             let command = Command {
                 tag: 0,
-                nexus: self.nexus,
-                lun: self.info().lun,
+                nexus: path.id.nexus,
+                lun: path.id.lun,
                 action: Action::Manage(function),
                 transfer: Transfer::None,
                 timeout: TIMEOUT,
@@ -78,6 +97,6 @@ impl Disk {
             };
             result = completion.result.map(|_| ());
         }
-        result.map_err(DiskError::from)
+        Ok(result)
     }
 }

@@ -23,6 +23,11 @@ impl Window {
         self.out < self.limit
     }
 
+    /// Commands that are out.
+    pub(crate) const fn out(&self) -> usize {
+        self.out
+    }
+
     pub(crate) const fn sent(&mut self) {
         self.out += 1;
     }

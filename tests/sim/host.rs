@@ -11,10 +11,10 @@ use datapath::port::memory::{self, MemoryPort, MemoryWire};
 use datapath::port::{Port, Waker};
 use fc::messages::{Action, Command, Completion, Ended, Transfer};
 use fc::time::{Duration, Instant};
-use fc::wire::MacAddr;
-use fc::wire::fcp::TaskManagement;
+use fc::wire::fcp::{Lun, TaskManagement};
 use fc::wire::scsi::Status;
-use initiator::{DiskInfo, Requests};
+use fc::wire::{MacAddr, Wwn};
+use initiator::{DiskMap, PortNumber, Requests};
 use san::Mode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,11 +26,16 @@ const SCAN_DEPTH: usize = 64;
 const OPERATOR_DEPTH: usize = 8;
 /// When they are given up.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Probes of paths that may be out besides.
+const MAX_PATHS: usize = 32;
 /// Rounds in which everything that can be done at one moment must be done.
 const MAX_ROUNDS: usize = 10_000;
 
 /// The models of all disks, by their names.
 pub(crate) type Models = BTreeMap<DiskKey, Model>;
+
+/// Disks by the target ports and LUNs that lead to them.
+pub(crate) type Places = BTreeMap<(Wwn, Lun), DiskKey>;
 
 /// An initiator and its link.
 pub(crate) struct Host {
@@ -45,7 +50,10 @@ pub(crate) struct Host {
     mac: MacAddr,
     group: MacAddr,
     load: LoadPlan,
-    fast_io_fail: Duration,
+    map: DiskMap,
+    port: PortNumber,
+    /// Which disk is where.
+    places: Arc<Places>,
     seed: u64,
     has_canary: bool,
     is_shutting_down: bool,
@@ -61,7 +69,7 @@ pub(crate) struct Disk {
 
 impl Host {
     /// An initiator whose link comes up when it is stepped first.
-    pub(crate) fn new(plan: &HostPlan, has_canary: bool) -> Self {
+    pub(crate) fn new(plan: &HostPlan, places: &Arc<Places>, has_canary: bool) -> Self {
         let (port, wire) = memory::wire(plan.memory);
         let waker = Arc::new(Waker::new().expect("a descriptor"));
         let core_config = CoreConfig { number: 0, cores: 1 };
@@ -70,6 +78,8 @@ impl Host {
         let scans = core.attach_consumer(SCAN_DEPTH, Arc::clone(&waker));
         let operator = core.attach_consumer(OPERATOR_DEPTH, Arc::clone(&waker));
         let edge = SteppedEdge::new(core.control_link(), scans);
+        let map = DiskMap::new(plan.path_choice);
+        let port = map.add_port(plan.fast_io_fail, Arc::clone(&edge.doubt));
         Self {
             core,
             control: Control::new(control_config(plan.mac, plan.mode, plan.mtu)),
@@ -84,7 +94,9 @@ impl Host {
                 Mode::Vn2vn => MacAddr::ALL_VN2VN_ENODE,
             },
             load: plan.load,
-            fast_io_fail: plan.fast_io_fail,
+            map,
+            port,
+            places: Arc::clone(places),
             seed: plan.seed,
             has_canary,
             is_shutting_down: false,
@@ -221,23 +233,23 @@ impl Host {
         if !std::mem::take(&mut self.edge.is_new) {
             return;
         }
-        for target in &self.edge.inventory.targets {
-            for view in &target.luns {
-                let key = DiskKey { target: target.port_name, lun: view.lun };
-                let Some(unit) = view.unit.as_ref().ok().filter(|unit| unit.is_disk()) else { continue };
-                let Some(info) = DiskInfo::new(target.port_name, unit) else { continue };
-                if self.disks.contains_key(&key) || !models.contains_key(&key) {
-                    continue;
-                }
-                let depth = self.load.depth;
-                let consumer = self.core.attach_consumer(depth, Arc::clone(&self.waker));
-                // A target that could not tell whether it can seems to be one that can't.
-                let discard_ppm = if info.discard { self.load.discard_ppm } else { 0 };
-                let requests = Requests::new(Arc::new(info), target.nexus, depth, self.fast_io_fail);
-                self.seed += 1;
-                let load = Load::new(LoadPlan { discard_ppm, ..self.load }, self.seed);
-                self.disks.insert(key, Disk { consumer, requests, load });
+        self.map.update(self.port, &self.edge.inventory);
+        for state in self.map.disks() {
+            let places = state.paths();
+            let Some(&key) = places.iter().find_map(|path| self.places.get(&(path.target, path.id.lun)))
+            else {
+                continue;
+            };
+            if self.disks.contains_key(&key) || !models.contains_key(&key) {
+                continue;
             }
+            let depth = self.load.depth;
+            let consumer = self.core.attach_consumer(depth + MAX_PATHS, Arc::clone(&self.waker));
+            // A target that could not tell whether it can seems to be one that can't.
+            let discard_ppm = if state.info().discard { self.load.discard_ppm } else { 0 };
+            self.seed += 1;
+            let load = Load::new(LoadPlan { discard_ppm, ..self.load }, self.seed);
+            self.disks.insert(key, Disk { consumer, requests: Requests::new(state, depth), load });
         }
     }
 }
@@ -248,16 +260,19 @@ impl Disk {
         while let Some(completion) = self.consumer.poll() {
             is_busy = true;
             let completion = if has_canary { planted_bug(completion) } else { completion };
-            if let Some(done) = self.requests.handle_completion(now, completion) {
-                self.load.handle_done(now, done, model)?;
-            }
+            self.requests.handle_completion(now, completion);
+        }
+        is_busy |= self.requests.has_news();
+        while let Some(done) = self.requests.poll_done(now) {
+            is_busy = true;
+            self.load.handle_done(now, done, model)?;
         }
         while let Some((tag, request)) = self.load.poll_request(now, model) {
             is_busy = true;
             let refused = self.requests.submit(now, tag, request);
             refused.map_err(|refused| format!("a request was refused: {}", refused.reason))?;
         }
-        while let Some(command) = self.requests.poll_command(now) {
+        while let Some((_, command)) = self.requests.poll_command(now) {
             is_busy = true;
             let refused = self.consumer.submit(command);
             refused.map_err(|_| "a queue has more commands out than its depth".to_owned())?;

@@ -3,13 +3,16 @@
 mod faults;
 
 use crate::chance::Chance;
+use crate::host::Places;
 use crate::load::LoadPlan;
 use crate::model::DiskKey;
 use datapath::port::memory::MemoryConfig;
 use fc::time::Duration;
 use fc::wire::fcp::Lun;
 use fc::wire::{MacAddr, Wwn};
+use initiator::PathChoice;
 use san::{FcfConfig, LunConfig, Mode, SanConfig, TargetConfig};
+use std::collections::BTreeMap;
 use std::fmt;
 
 pub(crate) use faults::{Event, What};
@@ -44,6 +47,7 @@ pub(crate) struct HostPlan {
     pub(crate) memory: MemoryConfig,
     pub(crate) r_a_tov: Duration,
     pub(crate) fast_io_fail: Duration,
+    pub(crate) path_choice: PathChoice,
     pub(crate) load: LoadPlan,
     pub(crate) seed: u64,
 }
@@ -64,6 +68,7 @@ impl Plan {
             ring_frames: chance.one_of(&[128, 256]),
         };
         let fast_io_fail = Duration::from_millis(chance.one_of(&[0, 1000, 25_000]));
+        let path_choice = chance.one_of(&[PathChoice::RoundRobin, PathChoice::LeastQueue]);
         let host = |number: u64| HostPlan {
             mac: MacAddr([2, 0, 0, 0, 0, 0x11 + number as u8]),
             mode,
@@ -71,6 +76,7 @@ impl Plan {
             memory,
             r_a_tov: Duration::from_millis(sans[0].r_a_tov_ms.into()),
             fast_io_fail,
+            path_choice,
             load,
             seed: chance.clone().seed() + (number << 32),
         };
@@ -81,18 +87,37 @@ impl Plan {
         Self { seed, faults_for, mode, hosts, sans, latency, events }
     }
 
-    /// Every disk, with its place: the SAN's, the target's and the LUN's numbers.
+    /// Every disk, with its first place: the SAN's, the target's and the LUN's numbers.
     pub(crate) fn disks(&self) -> impl Iterator<Item = (DiskKey, [usize; 3], &LunConfig)> {
-        let targets = |(san, config): (usize, &'_ SanConfig)| {
-            config.targets.iter().enumerate().map(move |(number, _)| (san, number)).collect::<Vec<_>>()
-        };
-        self.sans.iter().enumerate().flat_map(targets).flat_map(move |(san, target)| {
-            let config = &self.sans[san].targets[target];
-            config.luns.iter().enumerate().map(move |(number, lun)| {
-                let name = Lun::single(number as u16).expect("a small number");
-                (DiskKey { target: config.wwpn, lun: name }, [san, target, number], lun)
-            })
+        self.luns().filter_map(|(disk, place, [san, target, lun])| {
+            let config = &self.sans[san].targets[target].luns[lun];
+            (disk == place).then_some((disk, [san, target, lun], config))
         })
+    }
+
+    /// Which disk is behind each target port and LUN.
+    pub(crate) fn places(&self) -> Places {
+        self.luns().map(|(disk, place, _)| ((place.target, place.lun), disk)).collect()
+    }
+
+    /// Each LUN's disk, which has the name of its first place, and its own place.
+    fn luns(&self) -> impl Iterator<Item = (DiskKey, DiskKey, [usize; 3])> {
+        let mut first_by_serial = BTreeMap::new();
+        let mut luns = Vec::new();
+        for (san, config) in self.sans.iter().enumerate() {
+            for (target, config) in config.targets.iter().enumerate() {
+                for (number, lun) in config.luns.iter().enumerate() {
+                    let name = Lun::single(number as u16).expect("a small number");
+                    let place = DiskKey { target: config.wwpn, lun: name };
+                    let disk = match lun.serial.as_str() {
+                        "" => place,
+                        serial => *first_by_serial.entry(serial).or_insert(place),
+                    };
+                    luns.push((disk, place, [san, target, number]));
+                }
+            }
+        }
+        luns.into_iter()
     }
 }
 
@@ -106,8 +131,12 @@ fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {
     let max_payload_len = chance.one_of(&[512, 2048, 2112, 2112]);
     let block_bytes = chance.one_of(&[512, 512, 4096]);
     let size_bytes = chance.one_of(&[64, 256, 1024]) * u64::from(block_bytes);
+    let has_paths = chance.happens(500_000);
     let san = |number: u8| {
         let mac = MacAddr([0x02, 0xfc, 0xf0, 0, 0, number]);
+        // LUNs with the same number are one disk behind several target ports, or disks of their own.
+        let serial =
+            move |lun: u8| if has_paths { format!("san {number} disk {lun}") } else { String::new() };
         let target = move |target: u8| TargetConfig {
             // Below and above the initiators' names: who sends the PLOGI differs in VN2VN.
             wwpn: Wwn::from_mac(
@@ -116,10 +145,9 @@ fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {
             ),
             wwnn: Wwn::from_mac(0x1000, MacAddr([2, 0xfc, 0xf0, 1, number, target])),
             mac: None,
-            luns: vec![
-                LunConfig { size_bytes, block_bytes, ..LunConfig::default() };
-                1 + usize::from(target / 2)
-            ],
+            luns: (0..=target / 2)
+                .map(|lun| LunConfig { size_bytes, block_bytes, serial: serial(lun), ..LunConfig::default() })
+                .collect(),
         };
         let fcf = FcfConfig {
             mac,
@@ -173,7 +201,9 @@ impl fmt::Display for Plan {
         writeln!(f, "seed {seed}, faults for {faults_for:?}: {mode:?}, {} initiators", hosts.len())?;
         for san in sans {
             let luns: Vec<_> = san.targets.iter().map(|target| target.luns.len()).collect();
-            writeln!(f, "  a SAN, its targets with so many LUNs: {luns:?}")?;
+            let is_one = san.targets.iter().flat_map(|target| &target.luns).any(|lun| !lun.serial.is_empty());
+            let disks = if is_one { "one disk by all targets" } else { "disks of their own" };
+            writeln!(f, "  a SAN, its targets with so many LUNs: {luns:?}, {disks}")?;
         }
         writeln!(
             f,

@@ -12,6 +12,7 @@ use fc::time::{Duration, Instant};
 use fc::wire::MacAddr;
 use fc::wire::ethernet::EthernetHeader;
 use san::{Mode, Order, San};
+use std::sync::Arc;
 
 /// How long it may take after the last fault until all is well: logins and looks for LUNs are tried again after 30 s at
 /// the latest, and a command is aborted after 10 s.
@@ -110,6 +111,7 @@ impl<'a> World<'a> {
             let san = San::new(port.with_mtu(mtu), config).expect("plans have good SANs");
             Node::new(SanNode { san, wire, group: config.group() })
         };
+        let places = Arc::new(plan.places());
         let model =
             |lun: &san::LunConfig| Model::new(lun.size_bytes / u64::from(lun.block_bytes), lun.block_bytes);
         Self {
@@ -117,7 +119,7 @@ impl<'a> World<'a> {
             trace,
             now: Instant::ZERO,
             switch: Switch::new(ports, plan.latency, plan.seed),
-            hosts: plan.hosts.iter().map(|plan| Node::new(Host::new(plan, has_canary))).collect(),
+            hosts: plan.hosts.iter().map(|plan| Node::new(Host::new(plan, &places, has_canary))).collect(),
             sans: plan.sans.iter().map(san).collect(),
             models: plan.disks().map(|(key, _, lun)| (key, model(lun))).collect(),
             next_event: 0,

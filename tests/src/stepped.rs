@@ -3,11 +3,14 @@
 use control::{Config, Edge, EnodeConfig, Inventory};
 use datapath::consumer::Consumer;
 use datapath::core::ControlLink;
+use datapath::port::Waker;
 use fc::messages::{Command, Completion, FromCore, ToCore};
 use fc::vn_port::{Identity, LoginKind};
 use fc::wire::{MacAddr, Wwn, fcoe};
+use initiator::Doubt;
 use san::Mode;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Control's world, without a NIC. Its link comes up with the first step.
 pub struct SteppedEdge {
@@ -17,6 +20,8 @@ pub struct SteppedEdge {
     pub macs: Vec<MacAddr>,
     /// What control is to be told of the link.
     pub link_changes: VecDeque<bool>,
+    /// Raised by the queues to the disks that it finds.
+    pub doubt: Arc<Doubt>,
     /// What control has published last.
     pub inventory: Inventory,
     /// For whoever looks at the inventory to know whether it is another one.
@@ -31,6 +36,7 @@ impl SteppedEdge {
             consumer,
             macs: Vec::new(),
             link_changes: VecDeque::from([true]),
+            doubt: Arc::new(Doubt::new(Arc::new(Waker::new().expect("a descriptor")))),
             inventory: Inventory::default(),
             is_new: false,
         }
@@ -38,7 +44,10 @@ impl SteppedEdge {
 
     /// Whether control would find something if it was stepped now, its own deadlines aside.
     pub fn has_work(&self) -> bool {
-        !self.link_changes.is_empty() || self.core.has_frame() || self.consumer.has_completion()
+        !self.link_changes.is_empty()
+            || self.core.has_frame()
+            || self.consumer.has_completion()
+            || self.doubt.is_raised()
     }
 }
 
@@ -69,6 +78,10 @@ impl Edge for SteppedEdge {
 
     fn link_change(&mut self) -> Option<bool> {
         self.link_changes.pop_front()
+    }
+
+    fn takes_access_for_doubtful(&mut self) -> bool {
+        self.doubt.take()
     }
 
     fn publish(&mut self, inventory: &Inventory) {

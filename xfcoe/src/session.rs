@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::interrupt::Interrupt;
 use crate::preflight;
 use anyhow::{Context as _, bail};
-use initiator::{Disk, DiskInfo, Initiator};
+use initiator::{Disk, Disks, Initiator};
 use std::time::{Duration, Instant};
 
 /// How long disks are waited for before the operator is asked whether to go on.
@@ -25,6 +25,8 @@ pub struct RunningPort {
 pub struct Session {
     /// The ports, in the order of their names.
     pub ports: Vec<RunningPort>,
+    /// What they find, together.
+    disks: Disks,
 }
 
 impl Session {
@@ -33,14 +35,16 @@ impl Session {
     /// # Errors
     /// What stands against the first of them that can't be started, and what to do.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
+        let disks = Disks::new(config.path_choice.into());
         let start = |(name, port): (&String, &crate::config::PortConfig)| {
             let interface = port.interface.get_ref();
             preflight::interface(interface, port.kind)?;
-            let initiator = Initiator::start(port.to_initiator())
+            let initiator = Initiator::start(port.to_initiator(disks.clone()))
                 .with_context(|| format!("cannot start port `{name}`"))?;
             Ok(RunningPort { name: name.clone(), interface: interface.clone(), initiator })
         };
-        Ok(Self { ports: config.port.iter().map(start).collect::<anyhow::Result<_>>()? })
+        let ports = config.port.iter().map(start).collect::<anyhow::Result<_>>()?;
+        Ok(Self { ports, disks })
     }
 
     /// Waits until every port has a disk and has looked at all logical units of its targets, or until `timeout` has
@@ -70,9 +74,11 @@ impl Session {
     pub fn find(&self, name: &LunName, timeout: Duration, interrupt: &Interrupt) -> anyhow::Result<Disk> {
         let deadline = Instant::now() + timeout;
         loop {
-            let disks: Vec<Disk> =
-                self.ports.iter().flat_map(|port| port.initiator.wait_for_disks(LOOK_INTERVAL)).collect();
-            if let Some(disk) = disks.iter().find(|disk| is_meant(name, disk.info())) {
+            for port in &self.ports {
+                port.initiator.wait_for_disks(LOOK_INTERVAL);
+            }
+            let disks = self.disks.all();
+            if let Some(disk) = disks.iter().find(|disk| is_meant(name, disk)) {
                 return Ok(disk.clone());
             }
             interrupt.check(|| format!("while looking for LUN {name}"))?;
@@ -92,7 +98,7 @@ impl Session {
     /// If there is none in time, or more than one, with which; an interrupt, or a port that stopped.
     pub fn find_only(&self, timeout: Duration, interrupt: &Interrupt) -> anyhow::Result<Disk> {
         self.settle(timeout, interrupt)?;
-        let disks: Vec<Disk> = self.ports.iter().flat_map(|port| port.initiator.disks()).collect();
+        let disks = self.disks.all();
         match &disks[..] {
             [only] => Ok(only.clone()),
             [] => {
@@ -131,10 +137,12 @@ impl Session {
     }
 }
 
-fn is_meant(name: &LunName, disk: &DiskInfo) -> bool {
+fn is_meant(name: &LunName, disk: &Disk) -> bool {
     match name {
-        LunName::Path { target, lun } => disk.target == *target && disk.lun == *lun,
-        LunName::Identifier(id) => disk.id.as_ref().is_some_and(|disk| is_same_identifier(disk, id)),
+        LunName::Path { target, lun } => {
+            disk.paths().iter().any(|path| path.target == *target && path.id.lun == *lun)
+        }
+        LunName::Identifier(id) => disk.info().id.as_ref().is_some_and(|disk| is_same_identifier(disk, id)),
     }
 }
 
@@ -145,12 +153,11 @@ fn is_same_identifier(one: &str, other: &str) -> bool {
 }
 
 fn describe_all(disks: &[Disk]) -> String {
-    disks.iter().map(|disk| describe(disk.info())).collect::<Vec<_>>().join(", ")
+    disks.iter().map(describe).collect::<Vec<_>>().join(", ")
 }
 
-fn describe(disk: &DiskInfo) -> String {
-    let path = format!("{}/{}", disk.target, disk.lun);
-    disk.id.as_ref().map_or(path.clone(), |id| format!("{path} ({id})"))
+fn describe(disk: &Disk) -> String {
+    disk.info().id.as_ref().map_or_else(|| disk.to_string(), |id| format!("{disk} ({id})"))
 }
 
 #[cfg(test)]

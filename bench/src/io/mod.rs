@@ -113,9 +113,8 @@ pub(crate) fn run(args: &Io, json: bool, interrupt: &Interrupt) -> anyhow::Resul
     };
     let workload = workload(args, &disk)?;
     if args.writes() {
-        let DiskInfo { target, lun, .. } = disk.info();
         let Range { start, end } = workload.range;
-        writeln!(io::stderr(), "xfcoe-bench: writing over bytes {start} to {end} of LUN {target}/{lun}")?;
+        writeln!(io::stderr(), "xfcoe-bench: writing over bytes {start} to {end} of LUN {disk}")?;
     }
     let (measured, verified) = if args.verify {
         let (measured, verified) = verified(&workload, &disk, json, interrupt)?;
@@ -124,7 +123,7 @@ pub(crate) fn run(args: &Io, json: bool, interrupt: &Interrupt) -> anyhow::Resul
         (measure(&workload, &disk, &mut None, json, interrupt)?, None)
     };
     session.stop();
-    program::print(json, &Report::new(disk.info(), args, &workload, &measured, verified))?;
+    program::print(json, &Report::new(&disk, args, &workload, &measured, verified))?;
     Ok(interrupt.check(|| "while measuring".into())?)
 }
 

@@ -2,7 +2,7 @@
 
 use super::Io;
 use clap::ValueEnum as _;
-use initiator::DiskInfo;
+use initiator::Disk;
 use serde::Serialize;
 use std::fmt;
 use xfcoe::workload::{Figures, Measured, Workload, round, table};
@@ -36,7 +36,7 @@ pub(super) struct Verified {
 
 impl Report {
     pub(super) fn new(
-        disk: &DiskInfo,
+        disk: &Disk,
         args: &Io,
         workload: &Workload,
         measured: &Measured,
@@ -46,7 +46,7 @@ impl Report {
         let figures = |latencies| Figures::new(workload.io_len, latencies, *elapsed);
         let ios = (reads.len() + writes.len()).max(1);
         Self {
-            lun: format!("{}/{}", disk.target, disk.lun),
+            lun: disk.to_string(),
             rw: args.rw.to_possible_value().map_or_else(String::new, |value| value.get_name().into()),
             bs_bytes: workload.io_len,
             iodepth: workload.depth,

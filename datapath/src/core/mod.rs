@@ -300,7 +300,7 @@ impl<P: Port> Core<P> {
         }
     }
 
-    fn poll_tasks(&mut self, now: Instant) -> bool {
+    pub(crate) fn poll_tasks(&mut self, now: Instant) -> bool {
         let mut busy = false;
         self.tasks.retain_mut(|task| {
             let state = task.poll(now);

@@ -122,6 +122,11 @@ impl CoreHandle {
         receiver.recv_timeout(REPORT_TIMEOUT).map_err(|_| CoreStopped)
     }
 
+    /// Wakes the core: for a task of its own that waits for something else, too.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
     /// Control's end of the core's queues.
     pub fn control_link(&self) -> ControlLink {
         self.link.clone()
@@ -259,7 +264,8 @@ impl<P: Port> Loop<P> {
 
     fn sleep(&mut self, now: Instant) -> io::Result<()> {
         self.waker.prepare_to_sleep();
-        if self.core.has_work() || !self.requests.queue.is_empty() {
+        // A task may have got something from elsewhere since it was polled.
+        if self.core.has_work() || self.core.poll_tasks(now) || !self.requests.queue.is_empty() {
             self.waker.awake();
             return Ok(());
         }

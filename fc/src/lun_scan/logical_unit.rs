@@ -3,6 +3,7 @@
 use crate::wire::WireError;
 use crate::wire::fcp::Lun;
 use crate::wire::scsi::capacity::{Capacity10, Capacity16};
+use crate::wire::scsi::target_port_groups::AccessState;
 use crate::wire::scsi::vpd::{BlockLimits, DeviceId, Provisioning};
 use crate::wire::scsi::{Sense, inquiry};
 use alloc::string::String;
@@ -31,6 +32,8 @@ pub struct LogicalUnit {
     pub relative_port: Option<u16>,
     /// The target port group of the port that was asked.
     pub port_group: Option<u16>,
+    /// How well the port that was asked leads to it; `None` if it doesn't say.
+    pub access: Option<AccessState>,
     /// What it asks of transfers; zeros where it doesn't say.
     pub limits: BlockLimits,
     /// How blocks can be unmapped; zeros where it doesn't say.
@@ -61,7 +64,8 @@ pub enum Rotation {
 }
 
 impl LogicalUnit {
-    pub(super) fn new(lun: Lun) -> Self {
+    /// One of which nothing is known.
+    pub fn new(lun: Lun) -> Self {
         Self {
             lun,
             device_type: inquiry::device_type::UNKNOWN,
@@ -73,6 +77,7 @@ impl LogicalUnit {
             device_ids: Vec::new(),
             relative_port: None,
             port_group: None,
+            access: None,
             limits: BlockLimits::default(),
             provisioning: Provisioning::default(),
             rotation: Rotation::Unknown,

@@ -6,10 +6,13 @@
 //! ```text
 //! REPORT LUNS (LUN 0) --> every LUN by itself:
 //!
-//! INQUIRY -> VPD 00 -> VPD 80, 83, B0, B1, B2 -> TEST UNIT READY -> READ CAPACITY (16) -> MODE SENSE -> found
-//!    |       |         where listed                |                 |  refused: (10)     refused: not known
-//!    |       refused: no pages                     never ready: found, without a capacity
-//!    no device: failed
+//! INQUIRY -> VPD 00 -> VPD 80, 83, B0, B1, B2 -> REPORT TARGET PORT GROUPS -> TEST UNIT READY -> ...
+//!    |       |         where listed                where access is asymmetric     |
+//!    |       refused: no pages                                                    never ready: found,
+//!    no device: failed                                                            without a capacity
+//!
+//! ... READ CAPACITY (16) -> MODE SENSE -> found
+//!     refused: (10)         refused: not known
 //!
 //! at each step:  UNIT ATTENTION, ABORTED COMMAND, transport error   again at once, MAX_TRIES in all
 //!                BUSY, TASK SET FULL, becoming ready                 again after RETRY_DELAY, for READY_WAIT

@@ -11,6 +11,7 @@ use crate::wire::scsi::Status;
 use crate::wire::scsi::capacity::{Capacity10, Capacity16};
 use crate::wire::scsi::inquiry::{self, InquiryData};
 use crate::wire::scsi::mode::{self, CachingPage, ModeData};
+use crate::wire::scsi::target_port_groups::{self, HEADER_LEN, TargetPortGroup};
 use crate::wire::scsi::vpd::{
     self, Association, BlockCharacteristics, BlockLimits, DesignatorKind, Provisioning, VpdPage, page,
 };
@@ -115,6 +116,7 @@ impl Probe {
     fn go_without(&mut self, step: Step) -> Option<Next> {
         match step {
             Step::Page(_) => Some(self.after_page()),
+            Step::Access => Some(Next::Ask(Step::TestUnitReady)),
             Step::Capacity16 => Some(Next::Ask(Step::Capacity10)),
             Step::Mode => Some(Next::End),
             Step::ReportLuns | Step::Inquiry | Step::TestUnitReady | Step::Capacity10 => None,
@@ -124,6 +126,8 @@ impl Probe {
     fn after_page(&mut self) -> Next {
         if !self.pages.is_empty() {
             Next::Ask(Step::Page(self.pages.remove(0)))
+        } else if self.unit.is_disk() && self.unit.asymmetric_access != 0 {
+            Next::Ask(Step::Access)
         } else if self.unit.is_disk() {
             Next::Ask(Step::TestUnitReady)
         } else {
@@ -136,6 +140,7 @@ impl Probe {
         match step {
             Step::Inquiry => self.take_inquiry(&InquiryData::parse(data).map_err(malformed)?),
             Step::Page(code) => Ok(self.take_page(code, data)),
+            Step::Access => Ok(self.take_access(data)),
             Step::TestUnitReady => Ok(Next::Ask(Step::Capacity16)),
             Step::Capacity16 => {
                 let capacity = Capacity16::parse(data).and_then(|data| Capacity::from_16(&data));
@@ -223,6 +228,21 @@ impl Probe {
             page::LOGICAL_BLOCK_PROVISIONING => unit.provisioning = Provisioning::from_body(page.body),
             _ => unreachable!("only pages that were asked for"),
         }
+    }
+
+    /// The state of the group that the port is in which was asked.
+    fn take_access(&mut self, data: &[u8]) -> Next {
+        if let Ok(groups) = target_port_groups::groups(data) {
+            let len = data.first_chunk().map_or(0, |len| u32::from_be_bytes(*len) as usize) + HEADER_LEN;
+            let was_full = data.len() >= self.question.read_len().into();
+            if was_full && len > data.len() && len <= MAX_PAGE_LEN.into() {
+                return Next::Grow(u16::try_from(len).expect("bounded by a page's length"));
+            }
+            let is_ours =
+                |group: &TargetPortGroup<'_>| Some(group.header.group.get()) == self.unit.port_group;
+            self.unit.access = groups.into_iter().find(is_ours).map(|group| group.header.access());
+        }
+        Next::Ask(Step::TestUnitReady)
     }
 
     fn take_mode(&mut self, data: &[u8]) {

@@ -23,6 +23,8 @@ pub enum Step {
     Inquiry,
     /// INQUIRY for this page of vital product data.
     Page(u8),
+    /// REPORT TARGET PORT GROUPS.
+    Access,
     /// TEST UNIT READY.
     TestUnitReady,
     /// READ CAPACITY (16).
@@ -39,6 +41,7 @@ impl fmt::Display for Step {
             Self::ReportLuns => "REPORT LUNS",
             Self::Inquiry => "INQUIRY",
             Self::Page(code) => return write!(f, "INQUIRY for VPD page {code:02x}"),
+            Self::Access => "REPORT TARGET PORT GROUPS",
             Self::TestUnitReady => "TEST UNIT READY",
             Self::Capacity16 => "READ CAPACITY (16)",
             Self::Capacity10 => "READ CAPACITY (10)",
@@ -55,6 +58,8 @@ impl Step {
             Self::Inquiry => len_of(inquiry::LEN),
             // Old devices take only the length's low byte.
             Self::Page(_) => 252,
+            // Eight groups of two ports each.
+            Self::Access => 132,
             Self::TestUnitReady => 0,
             Self::Capacity16 => len_of(capacity::CAPACITY_16_LEN),
             Self::Capacity10 => len_of(size_of::<capacity::Capacity10>()),
@@ -67,6 +72,9 @@ impl Step {
             Self::ReportLuns => ScsiCommand::ReportLuns { select_report: 0, allocation_len: read_len.into() },
             Self::Inquiry => ScsiCommand::Inquiry { page: None, allocation_len: read_len },
             Self::Page(code) => ScsiCommand::Inquiry { page: Some(code), allocation_len: read_len },
+            Self::Access => {
+                ScsiCommand::ReportTargetPortGroups { format: 0, allocation_len: read_len.into() }
+            }
             Self::TestUnitReady => ScsiCommand::TestUnitReady,
             Self::Capacity16 => ScsiCommand::ReadCapacity16 { allocation_len: read_len.into() },
             Self::Capacity10 => ScsiCommand::ReadCapacity10,

@@ -5,6 +5,7 @@ use crate::time::Duration;
 use crate::wire::scsi::capacity::{Capacity10, Capacity16};
 use crate::wire::scsi::inquiry::InquiryData;
 use crate::wire::scsi::mode::{self, CachingPage, ModeData, ModePage};
+use crate::wire::scsi::target_port_groups::{self, AccessState, GroupHeader, TargetPortGroup};
 use crate::wire::scsi::vpd::{
     Association, BlockCharacteristics, BlockLimits, Designator, DesignatorKind, Provisioning, VpdPage, page,
 };
@@ -77,9 +78,12 @@ impl Target {
         let len = match ScsiCommand::parse(command.cdb.as_bytes()).expect("a scan's commands are good ones") {
             ScsiCommand::ReportLuns { .. } => luns::emit(&self.luns, &mut buffer),
             ScsiCommand::Inquiry { page: None, .. } => {
-                return InquiryData::disk("XFCOE", "disk", "1").as_bytes().to_vec();
+                const IMPLICIT: u8 = 0x10;
+                let data = InquiryData::disk("XFCOE", "disk", "1");
+                return InquiryData { flags: data.flags | IMPLICIT, ..data }.as_bytes().to_vec();
             }
             ScsiCommand::Inquiry { page: Some(code), .. } => page_data(code, command.lun, &mut buffer),
+            ScsiCommand::ReportTargetPortGroups { .. } => groups(&mut buffer),
             ScsiCommand::TestUnitReady => 0,
             ScsiCommand::ReadCapacity16 { .. } => {
                 let capacity = Capacity16 {
@@ -142,6 +146,20 @@ fn emit_names(lun: Lun, buffer: &mut [u8]) -> usize {
         name(DesignatorKind::TARGET_PORT_GROUP, Association::TARGET_PORT, &[0, 0, 1, 0][..]),
     ];
     names.iter().fold(0, |at, name| at + name.emit(&mut buffer[at..]))
+}
+
+/// More groups than the first try has room for. The port that is asked is in the last one.
+fn groups(buffer: &mut [u8]) -> usize {
+    let group = |group: u16| TargetPortGroup {
+        header: GroupHeader {
+            state: if group == 256 { AccessState::NON_OPTIMIZED.0 } else { AccessState::STANDBY.0 },
+            group: group.into(),
+            ..GroupHeader::default()
+        },
+        ports: &[],
+    };
+    let groups: Vec<_> = (237..=256).map(group).collect();
+    target_port_groups::emit(&groups, buffer)
 }
 
 fn mode_data(buffer: &mut [u8]) -> usize {
@@ -356,6 +374,17 @@ fn a_reserved_unit_is_found() {
     let (events, _) =
         run(&mut Target::with_luns(1).trouble(0, 0x00, [conflict]).trouble(0, 0x1a, [conflict]));
     assert!(found(&events)[0].capacity.is_some());
+}
+
+#[test]
+fn the_access_of_the_port_that_is_asked_is_found_among_all() {
+    let (events, _) = run(&mut Target::with_luns(1));
+    assert_eq!(found(&events)[0].access, Some(AccessState::NON_OPTIMIZED));
+    // A target that tells none of it has none.
+    let mut target = Target::with_luns(1);
+    target.unsupported.push(0xa3);
+    let (events, _) = run(&mut target);
+    assert_eq!((found(&events)[0].access, found(&events)[0].capacity.is_some()), (None, true));
 }
 
 #[test]

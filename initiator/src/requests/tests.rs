@@ -1,15 +1,18 @@
 use super::*;
+use crate::path::{PathChoice, PathId};
+use crate::verdict::BUSY_DELAY;
+use fc::messages::NexusId;
 use fc::wire::Wwn;
 use fc::wire::fcp::Lun;
-use fc::wire::scsi::{AdditionalSense, Sense};
+use fc::wire::scsi::target_port_groups::AccessState;
+use fc::wire::scsi::{AdditionalSense, Sense, SenseKey};
 
 const BLOCK_LEN: u32 = 512;
 const FAST_IO_FAIL: Duration = Duration::from_secs(5);
 
-fn requests(depth: usize) -> Requests {
+/// A disk with so many paths, each by a port of its own.
+fn disk(paths: u16) -> Arc<DiskState> {
     let info = DiskInfo {
-        target: Wwn::default(),
-        lun: Lun::default(),
         id: None,
         vendor: String::new(),
         product: String::new(),
@@ -20,7 +23,56 @@ fn requests(depth: usize) -> Requests {
         discard: true,
         write_protected: false,
     };
-    Requests::new(Arc::new(info), NexusId(0), depth, FAST_IO_FAIL)
+    let path = |number| Path {
+        id: PathId { port: PortNumber(number), nexus: NexusId(number), lun: Lun::default() },
+        target: Wwn::from_u64(number.into()),
+        is_ready: true,
+        logins: 1,
+        access: AccessState::OPTIMIZED,
+        fast_io_fail: FAST_IO_FAIL,
+    };
+    Arc::new(DiskState::new(info, (0..paths).map(path).collect(), PathChoice::RoundRobin))
+}
+
+fn requests(depth: usize) -> Requests {
+    Requests::new(disk(1), depth)
+}
+
+/// The target port of `path` has logged in anew.
+fn log_in(disk: &DiskState, path: usize) {
+    let mut paths = disk.paths();
+    paths[path].logins += 1;
+    disk.update(None, paths, Vec::new());
+}
+
+fn poll(requests: &mut Requests, now: Instant) -> Option<Command> {
+    requests.poll_command(now).map(|(port, command)| {
+        assert_eq!(port.0, command.nexus.0);
+        command
+    })
+}
+
+/// The end of a command, and of its request if that has ended.
+fn end(
+    requests: &mut Requests,
+    now: Instant,
+    command: Command,
+    result: Result<Ended, TransportError>,
+) -> Option<Done> {
+    requests.handle_completion(now, completion(command, result));
+    requests.poll_done(now)
+}
+
+fn write(lba: u64) -> Request {
+    Request::Write { lba, buffer: vec![0; BLOCK_LEN as usize].into() }
+}
+
+fn check(key: SenseKey, additional: AdditionalSense) -> Ended {
+    ended(Status::CHECK_CONDITION, Some(Sense::new(key, additional)))
+}
+
+fn is_probe(command: &Command) -> bool {
+    command.tag & PROBE != 0
 }
 
 fn read(lba: u64) -> Request {
@@ -45,9 +97,9 @@ fn at(ms: u64) -> Instant {
 fn a_request_ends_with_its_command() {
     let mut requests = requests(2);
     requests.submit(at(1), 70, read(5)).unwrap();
-    let command = requests.poll_command(at(1)).unwrap();
-    assert!(requests.poll_command(at(1)).is_none() && requests.poll_timeout().is_none());
-    let done = requests.handle_completion(at(4), completion(command, Ok(ended(Status::GOOD, None)))).unwrap();
+    let command = poll(&mut requests, at(1)).unwrap();
+    assert!(poll(&mut requests, at(1)).is_none() && requests.poll_timeout().is_none());
+    let done = end(&mut requests, at(4), command, Ok(ended(Status::GOOD, None))).unwrap();
     assert_eq!((done.tag, done.latency, requests.outstanding()), (70, Duration::from_millis(3), 0));
     assert!(done.result.is_ok() && done.buffer.is_some());
 }
@@ -57,16 +109,38 @@ fn what_may_pass_is_tried_again() {
     let attention = Sense::new(SenseKey::UNIT_ATTENTION, AdditionalSense::POWER_ON_OR_RESET);
     let mut requests = requests(1);
     requests.submit(at(0), 0, read(5)).unwrap();
-    for result in [Ok(ended(Status::CHECK_CONDITION, Some(attention))), Err(TransportError::TimedOut)] {
-        let command = requests.poll_command(at(0)).unwrap();
-        assert!(requests.handle_completion(at(0), completion(command, result)).is_none());
+    for result in [Ok(ended(Status::CHECK_CONDITION, Some(attention))), Err(TransportError::Aborted)] {
+        let command = poll(&mut requests, at(0)).unwrap();
+        assert!(end(&mut requests, at(0), command, result).is_none());
     }
-    let command = requests.poll_command(at(0)).unwrap();
-    assert!(requests.handle_completion(at(0), completion(command, Ok(ended(Status::BUSY, None)))).is_none());
-    assert!(requests.poll_command(at(0)).is_none(), "a busy target is left alone for a while");
-    let command = requests.poll_command(requests.poll_timeout().unwrap()).unwrap();
-    let done = requests.handle_completion(at(9), completion(command, Ok(ended(Status::GOOD, None)))).unwrap();
+    let command = poll(&mut requests, at(0)).unwrap();
+    assert!(end(&mut requests, at(0), command, Ok(ended(Status::BUSY, None))).is_none());
+    assert!(poll(&mut requests, at(0)).is_none(), "a busy target is left alone for a while");
+    let due = requests.poll_timeout().unwrap();
+    let command = poll(&mut requests, due).unwrap();
+    let done = end(&mut requests, at(9), command, Ok(ended(Status::GOOD, None))).unwrap();
     assert!(done.result.is_ok());
+}
+
+#[test]
+fn a_path_that_says_nothing_is_probed_before_it_is_used_again() {
+    let mut requests = requests(2);
+    for tag in 0..2 {
+        requests.submit(at(0), tag, read(tag)).unwrap();
+    }
+    let (first, second) = (poll(&mut requests, at(0)).unwrap(), poll(&mut requests, at(0)).unwrap());
+    assert!(end(&mut requests, at(5), second, Ok(ended(Status::GOOD, None))).is_some());
+    // The target lives: only this command got lost.
+    assert!(end(&mut requests, at(10), first, Err(TransportError::TimedOut)).is_none());
+    let again = poll(&mut requests, at(10)).unwrap();
+    assert!(!is_probe(&again));
+    assert!(end(&mut requests, at(20), again, Err(TransportError::TimedOut)).is_none());
+    assert!(poll(&mut requests, at(20)).is_none());
+    let due = requests.poll_timeout().unwrap();
+    let question = poll(&mut requests, due).unwrap();
+    assert!(is_probe(&question) && poll(&mut requests, due).is_none());
+    assert!(end(&mut requests, at(40), question, Ok(ended(Status::GOOD, None))).is_none());
+    assert!(!is_probe(&poll(&mut requests, at(40)).unwrap()));
 }
 
 #[test]
@@ -77,16 +151,16 @@ fn what_a_link_loses_is_repeated_for_as_long_as_it_is_worth() {
         requests.submit(at(0), 0, read(5)).unwrap();
         let (mut now, mut pauses) = (at(0), Vec::new());
         let done = loop {
-            let command = match requests.poll_command(now) {
+            let command = match poll(&mut requests, now) {
                 Some(command) => command,
                 None => {
                     let due = requests.poll_timeout().unwrap();
                     pauses.push(due.since(now).as_millis());
                     now = due;
-                    requests.poll_command(now).unwrap()
+                    poll(&mut requests, now).unwrap()
                 }
             };
-            if let Some(done) = requests.handle_completion(now, completion(command, Err(error))) {
+            if let Some(done) = end(&mut requests, now, command, Err(error)) {
                 break done;
             }
         };
@@ -104,55 +178,180 @@ fn a_busy_target_gets_time_and_fewer_commands() {
     }
     let (mut now, mut most_out) = (at(0), 0);
     for _ in 0..100 {
-        let commands: Vec<_> = std::iter::from_fn(|| requests.poll_command(now)).collect();
+        let commands: Vec<_> = std::iter::from_fn(|| poll(&mut requests, now)).collect();
         most_out = commands.len();
         for command in commands {
-            let full = completion(command, Ok(ended(Status::TASK_SET_FULL, None)));
-            assert!(requests.handle_completion(now, full).is_none(), "{now:?}");
+            let full = Ok(ended(Status::TASK_SET_FULL, None));
+            assert!(end(&mut requests, now, command, full).is_none(), "{now:?}");
         }
         now = now + BUSY_DELAY;
     }
     assert_eq!(most_out, 1);
     let mut ends = 0;
     while ends < 4 {
-        let command = requests.poll_command(now).unwrap();
-        let good = completion(command, Ok(ended(Status::GOOD, None)));
-        ends += usize::from(requests.handle_completion(now, good).unwrap().result.is_ok());
+        let command = poll(&mut requests, now).unwrap();
+        let good = Ok(ended(Status::GOOD, None));
+        ends += usize::from(end(&mut requests, now, command, good).unwrap().result.is_ok());
     }
 }
 
 #[test]
 fn a_target_that_is_gone_is_waited_for() {
-    for gone_ms in [1, 4_000, 4_999, 5_000, 60_000] {
+    for gone_ms in [1, 4_000, 4_900, 5_100, 60_000] {
         let mut requests = requests(1);
         requests.submit(at(0), 0, read(5)).unwrap();
         let mut now = at(0);
         let done = loop {
-            now = requests.poll_timeout().unwrap_or(now);
-            let command = requests.poll_command(now).unwrap();
-            let is_back = now >= at(gone_ms);
-            let result = if is_back { Ok(ended(Status::GOOD, None)) } else { Err(TransportError::NexusGone) };
-            if let Some(done) = requests.handle_completion(now, completion(command, result)) {
+            if let Some(done) = requests.poll_done(now) {
                 break done;
             }
+            let Some(command) = poll(&mut requests, now) else {
+                now = requests.poll_timeout().unwrap();
+                continue;
+            };
+            let is_back = now >= at(gone_ms);
+            let result =
+                if is_back { Ok(ended(Status::GOOD, None)) } else { Err(TransportError::NotLoggedIn) };
+            requests.handle_completion(now, completion(command, result));
         };
-        assert_eq!(done.result.is_ok(), gone_ms <= 5_000, "{gone_ms} ms");
+        // It is looked for once a second by then.
+        assert_eq!(done.result.is_ok(), gone_ms <= 4_000, "{gone_ms} ms");
         assert!(done.latency <= FAST_IO_FAIL, "{:?}", done.latency);
+        if gone_ms > 4_900 {
+            requests.submit(now, 0, read(5)).unwrap();
+            let again = requests.poll_done(now).expect("without a path, what comes later fails at once");
+            assert!(again.result.is_err());
+        }
     }
+}
+
+#[test]
+fn another_path_takes_over_at_once() {
+    let disk = disk(2);
+    let mut requests = Requests::new(Arc::clone(&disk), 4);
+    for tag in 0..4 {
+        requests.submit(at(0), tag, read(tag)).unwrap();
+    }
+    let commands: Vec<_> = std::iter::from_fn(|| poll(&mut requests, at(0))).collect();
+    assert_eq!(commands.iter().map(|command| command.nexus.0).collect::<Vec<_>>(), [0, 1, 0, 1]);
+    let mut good = 0;
+    for command in commands {
+        let is_lost = command.nexus.0 == 0;
+        let result = if is_lost { Err(TransportError::NexusGone) } else { Ok(ended(Status::GOOD, None)) };
+        match end(&mut requests, at(1), command, result) {
+            Some(done) => good += u32::from(done.result.is_ok()),
+            None => {
+                let again = poll(&mut requests, at(1)).unwrap();
+                assert_eq!(again.nexus.0, 1);
+                let done = end(&mut requests, at(2), again, Ok(ended(Status::GOOD, None))).unwrap();
+                good += u32::from(done.result.is_ok());
+            }
+        }
+    }
+    assert_eq!(good, 4);
+    // It comes back as soon as it has logged in, by a probe.
+    log_in(&disk, 0);
+    assert!(requests.has_news());
+    let command = poll(&mut requests, at(3)).unwrap();
+    assert!(is_probe(&command) && command.nexus.0 == 0);
+    let attention = check(SenseKey::UNIT_ATTENTION, AdditionalSense::POWER_ON_OR_RESET);
+    assert!(end(&mut requests, at(3), command, Ok(attention)).is_none());
+    let nexuses: Vec<_> = (0..2)
+        .map(|tag| {
+            requests.submit(at(4), tag, read(tag)).unwrap();
+            poll(&mut requests, at(4)).unwrap().nexus.0
+        })
+        .collect();
+    assert_eq!(nexuses, [0, 1]);
+}
+
+#[test]
+fn a_write_waits_for_an_older_one_that_may_still_happen() {
+    let disk = disk(2);
+    let (mut requests, mut other) =
+        (Requests::new(Arc::clone(&disk), 4), Requests::new(Arc::clone(&disk), 4));
+    requests.submit(at(0), 0, write(7)).unwrap();
+    let lost = poll(&mut requests, at(0)).unwrap();
+    assert_eq!(lost.nexus.0, 0);
+    assert!(end(&mut requests, at(1), lost, Err(TransportError::NexusGone)).is_none());
+    // The same data by the other path does no harm.
+    let again = poll(&mut requests, at(1)).unwrap();
+    assert!(end(&mut requests, at(2), again, Ok(ended(Status::GOOD, None))).unwrap().result.is_ok());
+    // Newer data would, and not only from this queue; other blocks and reads don't.
+    for (tag, request) in [(1, write(7)), (2, write(8)), (3, read(7))] {
+        other.submit(at(3), tag, request).unwrap();
+    }
+    let sent: Vec<_> = std::iter::from_fn(|| poll(&mut other, at(3))).map(|command| command.tag).collect();
+    assert_eq!(sent.len(), 2);
+    assert_eq!(other.poll_timeout(), Some(at(1) + crate::ghosts::LIFETIME));
+    log_in(&disk, 1);
+    assert!(poll(&mut other, at(4)).is_none(), "that was the other target port");
+    log_in(&disk, 0);
+    let command = poll(&mut other, at(5)).unwrap();
+    assert!(!is_probe(&command) && matches!(command.transfer, Transfer::Write(_)));
+}
+
+#[test]
+fn a_path_in_standby_is_left_to_itself() {
+    let disk = disk(2);
+    let mut requests = Requests::new(disk, 1);
+    requests.submit(at(0), 0, read(0)).unwrap();
+    let command = poll(&mut requests, at(0)).unwrap();
+    let standby = check(SenseKey::NOT_READY, AdditionalSense::PORT_IN_STANDBY);
+    assert!(end(&mut requests, at(0), command, Ok(standby)).is_none());
+    for _ in 0..3 {
+        let command = poll(&mut requests, at(0)).unwrap();
+        assert_eq!(command.nexus.0, 1);
+        assert!(end(&mut requests, at(0), command, Ok(ended(Status::GOOD, None))).is_some());
+        requests.submit(at(0), 0, read(0)).unwrap();
+    }
+}
+
+#[test]
+fn without_access_a_request_is_tried_for_as_long_as_it_is_worth() {
+    let mut requests = requests(1);
+    requests.submit(at(0), 0, read(0)).unwrap();
+    let (mut now, mut tries) = (at(0), 0);
+    let done = loop {
+        let command = poll(&mut requests, now).unwrap();
+        let standby = check(SenseKey::NOT_READY, AdditionalSense::PORT_UNAVAILABLE);
+        tries += 1;
+        if let Some(done) = end(&mut requests, now, command, Ok(standby)) {
+            break done;
+        }
+        now = requests.poll_timeout().unwrap();
+    };
+    assert!(matches!(done.result, Err(DiskError::Scsi { .. })));
+    assert_eq!((done.latency, tries), (PERSISTENCE, 301));
+}
+
+#[test]
+fn when_all_ports_have_stopped_nothing_waits() {
+    let mut requests = Requests::new(disk(2), 2);
+    requests.submit(at(0), 0, read(0)).unwrap();
+    requests.submit(at(0), 1, read(1)).unwrap();
+    let commands: Vec<_> = std::iter::from_fn(|| poll(&mut requests, at(0))).collect();
+    let mut ends: Vec<_> = commands
+        .into_iter()
+        .filter_map(|command| end(&mut requests, at(1), command, Err(TransportError::Stopped)))
+        .collect();
+    ends.extend(std::iter::from_fn(|| requests.poll_done(at(1))));
+    let is_told = |done: &Done| matches!(done.result, Err(DiskError::Transport(TransportError::Stopped)));
+    assert!(ends.len() == 2 && ends.iter().all(is_told), "{ends:?}");
 }
 
 #[test]
 fn what_will_not_pass_is_told() {
     let mut requests = requests(1);
     requests.submit(at(0), 0, read(5)).unwrap();
-    let command = requests.poll_command(at(0)).unwrap();
-    let stopped = completion(command, Err(TransportError::Stopped));
-    let done = requests.handle_completion(at(0), stopped).unwrap();
+    let command = poll(&mut requests, at(0)).unwrap();
+    let done = end(&mut requests, at(0), command, Err(TransportError::Stopped)).unwrap();
     assert!(matches!(done.result, Err(DiskError::Transport(TransportError::Stopped))));
+    let mut requests = self::requests(1);
     requests.submit(at(0), 0, read(5)).unwrap();
     let short = Ended { transferred: 100, ..ended(Status::GOOD, None) };
-    let command = requests.poll_command(at(0)).unwrap();
-    let done = requests.handle_completion(at(0), completion(command, Ok(short))).unwrap();
+    let command = poll(&mut requests, at(0)).unwrap();
+    let done = end(&mut requests, at(0), command, Ok(short)).unwrap();
     assert!(matches!(done.result, Err(DiskError::Short { expected: 512, transferred: 100 })));
 }
 

@@ -21,7 +21,7 @@ struct Load {
 
 impl Load {
     fn new(world: &World, writes: bool) -> Self {
-        let requests = Requests::new(Arc::new(disk(IO_LEN)), world.nexus(), DEPTH, Duration::ZERO);
+        let requests = Requests::new(world.disk(IO_LEN), DEPTH);
         Self { requests, latencies: Vec::new(), begun: 0, writes }
     }
 
@@ -40,7 +40,7 @@ impl Load {
             self.requests.submit(world.now, self.begun, request).unwrap();
             self.begun += 1;
         }
-        while let Some(command) = self.requests.poll_command(world.now) {
+        while let Some((_, command)) = self.requests.poll_command(world.now) {
             world.consumer.submit(command).unwrap();
         }
         world.core.step(world.now);
@@ -48,7 +48,8 @@ impl Load {
         world.san.step(world.now);
         world.now = world.now + HOP;
         while let Some(completion) = world.consumer.poll() {
-            let Some(done) = self.requests.handle_completion(world.now, completion) else { continue };
+            self.requests.handle_completion(world.now, completion);
+            let Some(done) = self.requests.poll_done(world.now) else { continue };
             done.result.unwrap();
             assert!(self.writes || done.buffer.unwrap().as_ref() == Self::data(done.tag), "I/O {}", done.tag);
             self.latencies.push(done.latency);

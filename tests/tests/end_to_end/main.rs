@@ -14,9 +14,10 @@ use fc::messages::{Action, Command, Completion, NexusId, Transfer, TransportErro
 use fc::time::{Duration, Instant};
 use fc::wire::fcoe;
 use fc::wire::fcp::Lun;
+use fc::wire::scsi::target_port_groups::AccessState;
 use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, Status};
 use fc::wire::{MacAddr, Wwn};
-use initiator::DiskInfo;
+use initiator::{DiskInfo, DiskState, Path, PathChoice, PathId, PortNumber};
 use san::{Mode, San, SanConfig};
 use std::sync::Arc;
 use tests::noise;
@@ -24,23 +25,6 @@ use tests::stepped::{SteppedEdge, control_config};
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const STEP: Duration = Duration::from_millis(1);
-
-/// The SAN's LUN 0.
-fn disk(max_transfer_len: usize) -> DiskInfo {
-    DiskInfo {
-        target: Wwn::default(),
-        lun: Lun::default(),
-        id: None,
-        vendor: String::new(),
-        product: String::new(),
-        serial: None,
-        blocks: 256 << 11,
-        block_len: 512,
-        max_transfer_len,
-        discard: false,
-        write_protected: false,
-    }
-}
 
 struct World {
     core: Core<MemoryPort>,
@@ -117,6 +101,30 @@ impl World {
 
     fn nexus(&self) -> NexusId {
         self.edge.inventory.targets[0].nexus
+    }
+
+    /// LUN 0 of the SAN's only target, whose requests don't wait for a login.
+    fn disk(&self, max_transfer_len: usize) -> Arc<DiskState> {
+        let info = DiskInfo {
+            id: None,
+            vendor: String::new(),
+            product: String::new(),
+            serial: None,
+            blocks: 256 << 11,
+            block_len: 512,
+            max_transfer_len,
+            discard: false,
+            write_protected: false,
+        };
+        let path = Path {
+            id: PathId { port: PortNumber(0), nexus: self.nexus(), lun: Lun::default() },
+            target: Wwn::default(),
+            is_ready: true,
+            logins: 1,
+            access: AccessState::OPTIMIZED,
+            fast_io_fail: Duration::ZERO,
+        };
+        Arc::new(DiskState::new(info, vec![path], PathChoice::RoundRobin))
     }
 
     fn submit(&mut self, command: ScsiCommand, transfer: Transfer) {

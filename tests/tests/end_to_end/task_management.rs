@@ -26,19 +26,20 @@ fn requests_outlive_functions_that_end_their_commands() {
         };
         // What is begun while the target stalls would take a minute.
         stall(&mut world, 60_000);
-        let mut requests = Requests::new(Arc::new(disk(IO_LEN)), world.nexus(), 8, Duration::ZERO);
+        let mut requests = Requests::new(world.disk(IO_LEN), 8);
         for io in 0..OUT {
             let buffer = noise(IO_LEN, io).into();
             requests.submit(world.now, io, Request::Write { lba: io * 8, buffer }).unwrap();
         }
         let run = |world: &mut World, requests: &mut Requests| {
-            while let Some(command) = requests.poll_command(world.now) {
+            while let Some((_, command)) = requests.poll_command(world.now) {
                 world.consumer.submit(command).unwrap();
             }
             world.step();
-            std::iter::from_fn(|| world.consumer.poll())
-                .filter_map(|completion| requests.handle_completion(world.now, completion))
-                .collect::<Vec<_>>()
+            while let Some(completion) = world.consumer.poll() {
+                requests.handle_completion(world.now, completion);
+            }
+            std::iter::from_fn(|| requests.poll_done(world.now)).collect::<Vec<_>>()
         };
         assert!(run(&mut world, &mut requests).is_empty());
         stall(&mut world, 0);

@@ -9,13 +9,13 @@ mod values;
 
 pub(crate) use file::by_name;
 pub use file::{ConfigError, load, parse};
-pub use values::{Mode, Polling};
+pub use values::{Mode, Paths, Polling};
 
 use crate::cli::Place;
 use crate::preflight::PortKind;
 use fc::fip::{Preferred, VlanChoice};
 use fc::wire::Wwn;
-use initiator::DEFAULT_FAST_IO_FAIL;
+use initiator::{DEFAULT_FAST_IO_FAIL, Disks};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,6 +29,9 @@ pub struct Config {
     /// The ports by the names that the operator gave them: `[port.NAME]`.
     #[serde(default)]
     pub port: BTreeMap<String, PortConfig>,
+    /// Which of several equally good paths to a disk takes the next command.
+    #[serde(default)]
+    pub path_choice: Paths,
 }
 
 /// One Ethernet queue and what we are on its fabric.
@@ -93,7 +96,7 @@ impl Config {
             poll: Polling::default(),
             core: None,
         };
-        Self { port: BTreeMap::from([(interface.into(), port)]) }
+        Self { port: BTreeMap::from([(interface.into(), port)]), path_choice: Paths::default() }
     }
 
     /// The configuration that the place on the command line stands for.
@@ -151,9 +154,10 @@ impl Config {
 }
 
 impl PortConfig {
-    /// The same for the initiator.
-    pub fn to_initiator(&self) -> initiator::Config {
+    /// The same for the initiator, which adds its paths to `disks`.
+    pub fn to_initiator(&self, disks: Disks) -> initiator::Config {
         initiator::Config {
+            disks,
             queue: self.queue.into(),
             kind: self.kind.into(),
             cpu: self.core.map(usize::from),

@@ -4,6 +4,7 @@ use datapath::core::thread::PollMode;
 use fc::fip::{Preferred, VlanChoice};
 use fc::vn_port::Topology;
 use fc::wire::Wwn;
+use initiator::PathChoice;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use std::fmt;
 
@@ -37,6 +38,26 @@ pub enum Polling {
     Adaptive,
     /// It spins: the shortest latency, for the price of a CPU.
     Busy,
+}
+
+/// Which of several equally good paths takes the next command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Paths {
+    /// Each in its turn.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest commands out.
+    LeastQueue,
+}
+
+impl From<Paths> for PathChoice {
+    fn from(choice: Paths) -> Self {
+        match choice {
+            Paths::RoundRobin => Self::RoundRobin,
+            Paths::LeastQueue => Self::LeastQueue,
+        }
+    }
 }
 
 impl From<Polling> for PollMode {

@@ -55,7 +55,7 @@ impl WorkloadTask {
             || (0..workload.io_len.div_ceil(8)).flat_map(|_| word()).take(workload.io_len).collect();
         let latencies = || Histogram::new_with_max(MAX_LATENCY.as_nanos() as u64, 3).expect("constants");
         Ok(Self {
-            queue: disk.queue(workload.depth)?,
+            queue: disk.queue_on_core(workload.depth),
             ledger,
             block_len,
             buffers: (0..workload.depth).map(|_| buffer()).collect(),

@@ -115,7 +115,7 @@ impl Disks {
 
 /// What a disk holds after [`Disks::write_and_read`].
 fn content(disk: &Disk) -> Vec<u8> {
-    tests::noise(disk.info().len() as usize, u64::from(disk.info().lun.0[1]))
+    tests::noise(disk.info().len() as usize, u64::from(disk.paths()[0].id.lun.0[1]))
 }
 
 fn compare(disk: &Disk, data: &[u8]) -> anyhow::Result<()> {

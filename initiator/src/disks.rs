@@ -1,0 +1,73 @@
+//! The disks of initiators that share them, and the way to their cores.
+
+use crate::disk::Disk;
+use crate::disk_map::DiskMap;
+use crate::disk_state::Doubt;
+use crate::path::{PathChoice, PortNumber};
+use datapath::core::thread::CoreHandle;
+use datapath::port::Waker;
+use fc::time::Instant;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The disks of all initiators that were started with it: what several of them lead to is one [`Disk`]. Cheap to clone.
+#[derive(Clone)]
+pub struct Disks(Arc<Shared>);
+
+struct Shared {
+    map: DiskMap,
+    /// By port number.
+    cores: Mutex<Vec<CoreHandle>>,
+    /// The origin of the clock of all requests: they tell each other times.
+    origin: std::time::Instant,
+}
+
+impl Disks {
+    /// No disks yet. `choice` is that of disks with several paths.
+    pub fn new(choice: PathChoice) -> Self {
+        let map = DiskMap::new(choice);
+        Self(Arc::new(Shared { map, cores: Mutex::default(), origin: std::time::Instant::now() }))
+    }
+
+    /// Those that are there, in the order of their first target ports' WWPNs and their LUNs.
+    pub fn all(&self) -> Vec<Disk> {
+        self.map().disks().into_iter().filter_map(|state| Disk::new(state, self.clone())).collect()
+    }
+
+    pub(crate) fn map(&self) -> &DiskMap {
+        &self.0.map
+    }
+
+    /// One more port, with its core.
+    pub(crate) fn add_port(&self, core: CoreHandle, fast_io_fail: Duration, doubt: Arc<Doubt>) -> PortNumber {
+        let mut cores = self.0.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        cores.push(core);
+        self.map().add_port(fast_io_fail, doubt)
+    }
+
+    pub(crate) fn core(&self, port: PortNumber) -> CoreHandle {
+        let cores = self.0.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        cores[usize::from(port.0)].clone()
+    }
+
+    pub(crate) fn waker_of_core(&self, port: PortNumber) -> Arc<Waker> {
+        self.core(port).waker()
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.0.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Default for Disks {
+    fn default() -> Self {
+        Self::new(PathChoice::default())
+    }
+}
+
+impl fmt::Debug for Disks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Disks").field(&self.map()).finish()
+    }
+}

@@ -1,0 +1,55 @@
+//! What a disk can be asked for, and how that ends.
+
+use crate::error::DiskError;
+use fc::messages::Buffer;
+use fc::time::Duration;
+
+/// What a disk can be asked for. Addresses and lengths are in the disk's blocks.
+#[derive(Debug)]
+pub enum Request {
+    /// Fill the buffer from `lba` on.
+    Read {
+        /// First block.
+        lba: u64,
+        /// A whole number of blocks.
+        buffer: Buffer,
+    },
+    /// Write the buffer from `lba` on.
+    Write {
+        /// First block.
+        lba: u64,
+        /// A whole number of blocks.
+        buffer: Buffer,
+    },
+    /// What has been written before stays, whatever happens to the target.
+    Flush,
+    /// Nobody needs these blocks' data any more.
+    Discard {
+        /// First block.
+        lba: u64,
+        /// How many.
+        blocks: u32,
+    },
+}
+
+/// The end of a request. There is exactly one for each.
+#[derive(Debug)]
+pub struct Done {
+    /// The number that the request was submitted with.
+    pub tag: u64,
+    /// How it ended.
+    pub result: Result<(), DiskError>,
+    /// The buffer, given back. A discard gives back nothing.
+    pub buffer: Option<Buffer>,
+    /// From the submission to the last attempt's end, retries and their waits included.
+    pub latency: Duration,
+}
+
+/// Why a request was not taken; its buffer is given back.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub reason: DiskError,
+    /// The request.
+    pub request: Request,
+}
