@@ -161,6 +161,8 @@ pub(crate) fn fio_verify(uri: &str, size: &str) {
     run(
         "fio",
         &[
+            // It would leave a file where it runs.
+            "--verify_state_save=0",
             "--name=verify",
             "--ioengine=nbd",
             &format!("--uri={uri}"),

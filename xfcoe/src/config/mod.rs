@@ -239,7 +239,7 @@ mod tests {
             "interface, queue, kind, mode, vlan, wwpn, wwnn, preferred_fcf, fast_io_fail_s, poll, core";
         let cases = [
             ("", "run.toml: there is no port: add a section [port.NAME] with `interface = \"...\"`".into()),
-            ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port".into()),
+            ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port, path_choice".into()),
             (
                 "[port.a]\ninterface = \"eth0\"\n\nqeue = 1",
                 format!("run.toml:4: unknown key `qeue`, did you mean `queue`? Keys here: {keys}"),
