@@ -1,11 +1,12 @@
 //! The command line.
 
-use crate::config::Mode;
+use crate::config::{Address, DEFAULT_CONTROL, Mode};
 use crate::fault::Fault;
 use crate::preflight::PortKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use fc::wire::Wwn;
 use fc::wire::fcp::Lun;
+use initiator::DiskInfo;
 use std::convert::Infallible;
 use std::fmt;
 use std::path::PathBuf;
@@ -31,8 +32,14 @@ pub struct Cli {
 pub enum Command {
     /// Log in to a SAN in a box over a veth pair, check a LUN end to end and measure it
     Demo(Demo),
-    /// Log in and stay, until interrupted
+    /// Log in and stay, and hand disks out, until interrupted
     Run(Run),
+    /// Show how a daemon (`run`) stands: what its ports see, exports, counters
+    Status(ControlAt),
+    /// Let a daemon read its file again, and say what has changed
+    Reload(ControlAt),
+    /// Show and change what a daemon hands out
+    Export(Export),
     /// Be a SAN on an interface: fabric, name server and RAM disks
     San(San),
     /// Let things go wrong in a SAN that runs
@@ -68,6 +75,67 @@ pub struct Run {
     /// Configuration file
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Which daemon.
+#[derive(Debug, Args)]
+pub struct ControlAt {
+    /// Where it takes orders: `path` of [control] in its file
+    #[arg(long, value_name = "PATH", global = true, default_value = DEFAULT_CONTROL)]
+    pub control: PathBuf,
+}
+
+/// `xfcoe export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Which daemon.
+    #[command(flatten)]
+    pub at: ControlAt,
+    /// What to do.
+    #[command(subcommand)]
+    pub what: ExportOrder,
+}
+
+/// What to do with the exports of a daemon.
+#[derive(Debug, Subcommand)]
+pub enum ExportOrder {
+    /// Hand a LUN out, until the daemon stops or reads its file again
+    Add(Box<ExportAdd>),
+    /// End an export, and its clients' connections
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// Show the exports
+    List,
+}
+
+/// `xfcoe export add`
+#[derive(Debug, Args)]
+pub struct ExportAdd {
+    /// What clients call it
+    pub name: String,
+    /// The LUN: TARGET/NUMBER, such as 20:00:02:fc:f0:00:01:01/0, or its VPD 83 identifier as `status` shows it
+    #[arg(long)]
+    pub lun: LunName,
+    /// Where NBD clients connect: unix:/run/xfcoe/disk.sock, or tcp:127.0.0.1:10809
+    #[arg(long, value_name = "ADDRESS")]
+    pub nbd: Address,
+    /// Where it begins on the LUN: 4096, 64KiB, 1GiB, 8blocks
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    pub offset: Amount,
+    /// How long it is; default: up to the LUN's end
+    #[arg(long, value_name = "AMOUNT")]
+    pub length: Option<Amount>,
+    /// Refuse writes
+    #[arg(long)]
+    pub read_only: bool,
+    /// The user to whom the socket belongs; default: the daemon's
+    #[arg(long)]
+    pub owner: Option<String>,
+    /// A group that may use it, too
+    #[arg(long)]
+    pub group: Option<String>,
 }
 
 /// `xfcoe san`
@@ -168,6 +236,31 @@ impl FromStr for LunName {
     }
 }
 
+impl LunName {
+    /// Whether a disk with these paths is meant.
+    pub fn means(&self, disk: &DiskInfo, paths: &[initiator::Path]) -> bool {
+        match self {
+            Self::Path { target, lun } => {
+                paths.iter().any(|path| path.target == *target && path.id.lun == *lun)
+            }
+            Self::Identifier(_) => {
+                disk.id.as_ref().is_some_and(|id| self.is_same(&Self::Identifier(id.clone())))
+            }
+        }
+    }
+
+    /// Whether both are the same name. Hexadecimal digits may be in either case, and T10's identifiers are padded
+    /// with spaces that nobody types.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let words =
+            |id: &str| id.to_ascii_lowercase().split_whitespace().map(String::from).collect::<Vec<_>>();
+        match (self, other) {
+            (Self::Identifier(one), Self::Identifier(other)) => words(one) == words(other),
+            (one, other) => one == other,
+        }
+    }
+}
+
 impl fmt::Display for LunName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -209,6 +302,15 @@ impl Amount {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             Self::Blocks(blocks) => blocks.checked_mul(block_len.into()),
+        }
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => bytes.fmt(f),
+            Self::Blocks(blocks) => write!(f, "{blocks}blocks"),
         }
     }
 }
@@ -274,6 +376,17 @@ mod tests {
         };
         assert_eq!(write.lun, LunName::Identifier("naa.6001405".into()));
         assert_eq!(write.file, Stream::File("disk.img".into()));
+    }
+
+    #[test]
+    fn identifiers_are_compared_as_they_are_typed() {
+        let is_same =
+            |one: &str, other: &str| one.parse::<LunName>().unwrap().is_same(&other.parse().unwrap());
+        assert!(is_same("naa.600140ab", "NAA.600140AB"));
+        assert!(is_same("t10.XFCOE   SAN IN A BOX    01", "t10.XFCOE SAN IN A BOX 01"));
+        assert!(!is_same("naa.600140ab", "naa.600140ac"));
+        assert!(is_same("20:00:02:fc:f0:00:01:01/1", "20:00:02:FC:F0:00:01:01/1"));
+        assert!(!is_same("20:00:02:fc:f0:00:01:01/1", "20:00:02:fc:f0:00:01:01/2"));
     }
 
     #[test]

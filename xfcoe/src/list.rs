@@ -6,7 +6,7 @@ use crate::interrupt::Interrupt;
 use crate::program;
 use crate::session::Session;
 use initiator::{FcfView, Inventory, LunView, NeighbourView, TargetView, Topology, VnPortView};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ pub(crate) fn run(args: &cli::List, json: bool, interrupt: &Interrupt) -> anyhow
 }
 
 /// What all ports see. Names and addresses are texts, as people write them; names end in their units.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Listing {
     ports: Vec<Port>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Port {
     name: String,
     interface: String,
     /// As the configuration file has it.
-    mode: &'static str,
+    mode: String,
     link_up: bool,
     vlan: Option<u16>,
     login_ms: Option<u64>,
@@ -38,7 +38,7 @@ struct Port {
     targets: Vec<Target>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Fcf {
     mac: String,
     switch_name: String,
@@ -51,7 +51,7 @@ struct Fcf {
     refusal: Option<String>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Neighbour {
     mac: String,
     wwpn: String,
@@ -62,7 +62,7 @@ struct Neighbour {
     state: String,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct VnPort {
     wwpn: String,
     wwnn: String,
@@ -71,7 +71,7 @@ struct VnPort {
     state: String,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Target {
     wwpn: String,
     wwnn: String,
@@ -82,7 +82,7 @@ struct Target {
     luns: Vec<Lun>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Lun {
     lun: String,
     id: Option<String>,
@@ -112,8 +112,8 @@ impl Port {
             name: name.into(),
             interface: interface.into(),
             mode: match seen.topology {
-                Topology::Fabric => "fabric",
-                Topology::Vn2vn => "vn2vn",
+                Topology::Fabric => "fabric".into(),
+                Topology::Vn2vn => "vn2vn".into(),
             },
             link_up: seen.link_up,
             vlan: seen.vlan,

@@ -26,7 +26,7 @@ pub enum PortKind {
 impl PortKind {
     fn needs(self) -> &'static [Capability] {
         match self {
-            Self::AfXdp => &[Capability::NetAdmin, Capability::NetRaw, Capability::Bpf],
+            Self::AfXdp => &[Capability::NetAdmin, Capability::NetRaw, Capability::Bpf, Capability::Perfmon],
             Self::AfPacket => &[Capability::NetAdmin, Capability::NetRaw],
         }
     }
@@ -154,8 +154,10 @@ pub enum Capability {
     NetAdmin = 12,
     /// CAP_NET_RAW: AF_XDP and AF_PACKET sockets.
     NetRaw = 13,
-    /// CAP_SYS_ADMIN: namespaces, and what CAP_BPF does.
+    /// CAP_SYS_ADMIN: namespaces, and what CAP_BPF and CAP_PERFMON do.
     SysAdmin = 21,
+    /// CAP_PERFMON: an XDP program that goes by a pointer in the packet, as ours does.
+    Perfmon = 38,
     /// CAP_BPF: loading the XDP program.
     Bpf = 39,
 }
@@ -166,6 +168,7 @@ impl fmt::Display for Capability {
             Self::NetAdmin => "CAP_NET_ADMIN",
             Self::NetRaw => "CAP_NET_RAW",
             Self::SysAdmin => "CAP_SYS_ADMIN",
+            Self::Perfmon => "CAP_PERFMON",
             Self::Bpf => "CAP_BPF",
         })
     }
@@ -193,7 +196,8 @@ impl Capabilities {
     /// Whether `capability` is among them, or one that implies it.
     pub fn has(self, capability: Capability) -> bool {
         let bit = |capability: Capability| self.0 >> (capability as u8) & 1 == 1;
-        bit(capability) || (capability == Capability::Bpf && bit(Capability::SysAdmin))
+        let is_of_bpf = matches!(capability, Capability::Bpf | Capability::Perfmon);
+        bit(capability) || is_of_bpf && bit(Capability::SysAdmin)
     }
 
     fn require(self, needs: &[Capability], task: impl FnOnce() -> String) -> Result<(), Refusal> {
@@ -251,14 +255,14 @@ mod tests {
         let have = |status| Capabilities::parse(status).unwrap();
         let root = have("Name:\txfcoe\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n");
         assert!(root.require(PortKind::AfXdp.needs(), String::new).is_ok());
-        // An older kernel has no CAP_BPF.
+        // An older kernel has neither CAP_BPF nor CAP_PERFMON.
         assert!(have("CapEff:\t0000000000203000").require(PortKind::AfXdp.needs(), String::new).is_ok());
 
         let net_raw = have("CapEff:\t0000000000002000");
         let refused = net_raw.require(PortKind::AfXdp.needs(), || "open a port".into()).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "cannot open a port: this process lacks CAP_NET_ADMIN, CAP_BPF; run it as root"
+            "cannot open a port: this process lacks CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON; run it as root"
         );
         assert_eq!(Capabilities::parse("CapEff:\tnonsense"), None);
     }

@@ -32,6 +32,9 @@ fn dispatch(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<()> {
     match &cli.command {
         Command::Demo(demo) => demo::run(demo, cli.json, interrupt),
         Command::Run(run) => run::run(run, cli.json, interrupt),
+        Command::Status(at) => run::status(at, cli.json),
+        Command::Reload(at) => run::reload(at, cli.json),
+        Command::Export(export) => run::export(export, cli.json),
         Command::San(san) => san_thread::command(san, cli.json, interrupt),
         Command::Fault(fault) => fault::run(fault, cli.json),
         Command::List(list) => list::run(list, cli.json, interrupt),

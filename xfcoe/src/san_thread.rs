@@ -2,9 +2,11 @@
 
 use crate::cli;
 use crate::config;
-use crate::fault::{Server, Summary};
+use crate::fault::Summary;
 use crate::interrupt::Interrupt;
 use crate::netns::Namespace;
+use crate::orders::Server;
+use crate::sockets::{self, Accept, Access};
 use crate::{preflight, program};
 use anyhow::Context as _;
 use datapath::port::nic::{Nic, NicKind};
@@ -27,13 +29,12 @@ pub(crate) fn command(args: &cli::San, json: bool, interrupt: &Interrupt) -> any
     let control = args.control.clone().or_else(|| config.control.clone());
     let san =
         SanThread::start(Place { interface, kind: args.port.into(), namespace: None, cpu: None }, config)?;
-    let server = control.map(|path| Server::bind(&path, Arc::clone(&san.remote))).transpose()?;
+    let bind = |path: std::path::PathBuf| Server::bind(&path, &Access::default(), Arc::clone(&san.remote));
+    let server = control.map(bind).transpose().context("no orders can be taken")?;
+    let sockets: Vec<&dyn Accept> = server.iter().map(|server| server as &dyn Accept).collect();
     tracing::info!(interface = args.interface, "the SAN answers");
     while san.is_running() && !interrupt.is_raised() {
-        match &server {
-            Some(server) => server.serve(LOOK_INTERVAL)?,
-            None => thread::sleep(LOOK_INTERVAL),
-        }
+        sockets::serve(&sockets, LOOK_INTERVAL)?;
     }
     let stats = san.stop()?;
     Ok(program::print(json, &Summary::from(&stats))?)

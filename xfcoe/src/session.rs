@@ -47,6 +47,11 @@ impl Session {
         Ok(Self { ports, disks })
     }
 
+    /// The disks that all ports see together.
+    pub fn disks(&self) -> Vec<Disk> {
+        self.disks.all()
+    }
+
     /// Waits until every port has a disk and has looked at all logical units of its targets, or until `timeout` has
     /// passed.
     ///
@@ -78,7 +83,7 @@ impl Session {
                 port.initiator.wait_for_disks(LOOK_INTERVAL);
             }
             let disks = self.disks.all();
-            if let Some(disk) = disks.iter().find(|disk| is_meant(name, disk)) {
+            if let Some(disk) = disks.iter().find(|disk| name.means(disk.info(), &disk.paths())) {
                 return Ok(disk.clone());
             }
             interrupt.check(|| format!("while looking for LUN {name}"))?;
@@ -137,37 +142,11 @@ impl Session {
     }
 }
 
-fn is_meant(name: &LunName, disk: &Disk) -> bool {
-    match name {
-        LunName::Path { target, lun } => {
-            disk.paths().iter().any(|path| path.target == *target && path.id.lun == *lun)
-        }
-        LunName::Identifier(id) => disk.info().id.as_ref().is_some_and(|disk| is_same_identifier(disk, id)),
-    }
-}
-
-/// Hexadecimal digits may be in either case, and T10's identifiers are padded with spaces that nobody types.
-fn is_same_identifier(one: &str, other: &str) -> bool {
-    let words = |id: &str| id.to_ascii_lowercase().split_whitespace().map(String::from).collect::<Vec<_>>();
-    words(one) == words(other)
-}
-
 fn describe_all(disks: &[Disk]) -> String {
     disks.iter().map(describe).collect::<Vec<_>>().join(", ")
 }
 
-fn describe(disk: &Disk) -> String {
+/// A disk's first path, and what it is whatever the path.
+pub(crate) fn describe(disk: &Disk) -> String {
     disk.info().id.as_ref().map_or_else(|| disk.to_string(), |id| format!("{disk} ({id})"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn identifiers_are_compared_as_they_are_typed() {
-        assert!(is_same_identifier("naa.600140ab", "NAA.600140AB"));
-        assert!(is_same_identifier("t10.XFCOE   SAN IN A BOX    01", "t10.XFCOE SAN IN A BOX 01"));
-        assert!(!is_same_identifier("naa.600140ab", "naa.600140ac"));
-    }
 }

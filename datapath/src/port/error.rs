@@ -38,7 +38,7 @@ pub enum PortError {
     },
     /// The process lacks a capability.
     #[error(
-        "{step} on {interface}: not permitted; run as root or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF"
+        "{step} on {interface}: not permitted; run as root or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON"
     )]
     NotPermitted {
         /// What was tried.

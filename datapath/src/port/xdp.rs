@@ -183,7 +183,7 @@ pub enum XdpError {
     },
     /// The process may not load or attach it.
     #[error(
-        "this process may not use XDP: run it as root, or give it CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW \
+        "this process may not use XDP: run it as root, or give it CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW \
          (AmbientCapabilities= in a systemd unit)"
     )]
     NotPermitted,

@@ -172,6 +172,8 @@ pub(crate) fn fio_verify(uri: &str, size: &str) {
             &format!("--size={size}"),
             "--verify=crc32c",
             "--verify_fatal=1",
+            // A file in the current folder.
+            "--verify_state_save=0",
             "--output-format=terse",
         ],
     );

@@ -1,6 +1,7 @@
 //! The programs as an operator meets them: `xfcoe` here, and `xfcoe-bench`.
 
 mod bench;
+mod exports;
 mod orders;
 
 use nix::sys::signal::{Signal, kill};

@@ -4,9 +4,11 @@
 //! is wrong is refused with its line and with what would be right: a typing error must not quietly become a
 //! default.
 
+mod exports;
 mod file;
 mod values;
 
+pub use exports::{Address, ControlConfig, DEFAULT_CONTROL, ExportConfig};
 pub(crate) use file::by_name;
 pub use file::{ConfigError, load, parse};
 pub use values::{Mode, Paths, Polling};
@@ -32,10 +34,16 @@ pub struct Config {
     /// Which of several equally good paths to a disk takes the next command.
     #[serde(default)]
     pub path_choice: Paths,
+    /// Where `run` takes orders: `[control]`. Left out: nowhere.
+    #[serde(default)]
+    pub control: Option<ControlConfig>,
+    /// What `run` hands out: `[[export]]`.
+    #[serde(default)]
+    pub export: Vec<Spanned<ExportConfig>>,
 }
 
 /// One Ethernet queue and what we are on its fabric.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PortConfig {
     /// The network interface.
@@ -81,6 +89,23 @@ impl Config {
         load(path, Self::check)
     }
 
+    /// As [`Self::load`]; and `check` looks at each export.
+    ///
+    /// # Errors
+    /// As [`Self::load`], or with what `check` says.
+    pub fn load_for_exports(
+        path: &Path,
+        check: impl Fn(&ExportConfig) -> Result<(), String>,
+    ) -> Result<Self, ConfigError> {
+        load(path, |config: &Self| {
+            config.check()?;
+            let check = |export: &Spanned<ExportConfig>| {
+                check(export.get_ref()).map_err(|what| (export.span().start, what))
+            };
+            config.export.iter().try_for_each(check)
+        })
+    }
+
     /// The configuration that consists of one port on `interface` with every other default.
     pub fn of_interface(interface: &str, kind: PortKind, mode: Mode) -> Self {
         let port = PortConfig {
@@ -96,7 +121,12 @@ impl Config {
             poll: Polling::default(),
             core: None,
         };
-        Self { port: BTreeMap::from([(interface.into(), port)]), path_choice: Paths::default() }
+        Self {
+            port: BTreeMap::from([(interface.into(), port)]),
+            path_choice: Paths::default(),
+            control: None,
+            export: Vec::new(),
+        }
     }
 
     /// The configuration that the place on the command line stands for.
@@ -149,7 +179,7 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        exports::check(&self.export)
     }
 }
 
@@ -239,7 +269,7 @@ mod tests {
             "interface, queue, kind, mode, vlan, wwpn, wwnn, preferred_fcf, fast_io_fail_s, poll, core";
         let cases = [
             ("", "run.toml: there is no port: add a section [port.NAME] with `interface = \"...\"`".into()),
-            ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port, path_choice".into()),
+            ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port, path_choice, control, export".into()),
             (
                 "[port.a]\ninterface = \"eth0\"\n\nqeue = 1",
                 format!("run.toml:4: unknown key `qeue`, did you mean `queue`? Keys here: {keys}"),
@@ -315,6 +345,17 @@ mod tests {
     fn the_example_is_right() {
         let config =
             Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/run.toml")).unwrap();
-        assert_eq!(config.port.len(), 1);
+        assert_eq!((config.port.len(), config.export.len()), (1, 0));
+        assert_eq!(config.control.unwrap().path, Path::new(DEFAULT_CONTROL));
+    }
+
+    #[test]
+    fn the_example_is_right_with_an_export() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/run.toml");
+        let text = std::fs::read_to_string(&example).unwrap();
+        let (before, export) = text.split_once("#[[export]]").unwrap();
+        let text = format!("{before}[[export]]{}", export.replace("\n#", "\n"));
+        let config: Config = parse(&example, &text, Config::check).unwrap();
+        assert_eq!(config.export[0].get_ref().group.as_deref(), Some("kvm"));
     }
 }

@@ -1,5 +1,288 @@
-//! Disks of the SAN for those who need them.
+//! Disks of the SAN for those who need them: which, where, and how they stand.
 
 mod device;
+mod lun;
+mod status;
 
 pub use device::DiskDevice;
+pub(crate) use status::{ExportStatus, Note};
+
+use crate::config::{Address, ExportConfig};
+use crate::sockets::{self, SocketFile};
+use export::nbd::{Export, Listener, Server};
+use initiator::Disk;
+use lun::{Lun, Seen, Verdict};
+use status::State;
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// All exports of a daemon. They are made by configurations; [`Self::look`] brings them to life.
+#[derive(Default)]
+pub(crate) struct Exports {
+    entries: BTreeMap<String, Entry>,
+    places: BTreeMap<Address, Place>,
+    /// Those that are closed, as long as something may be out of them.
+    closing: Vec<Serving>,
+    notes: Vec<Note>,
+}
+
+struct Entry {
+    config: ExportConfig,
+    phase: Phase,
+    /// What the operator was told of it last, as long as that is so.
+    trouble: Option<String>,
+}
+
+enum Phase {
+    /// Its LUN isn't there, or something else keeps it.
+    Waiting,
+    Serving(Box<Serving>),
+    /// Its LUN is another one now: nobody shall use it for the old one.
+    Ended,
+}
+
+struct Serving {
+    export: Arc<Export>,
+    lun: Lun,
+}
+
+/// Where clients connect.
+struct Place {
+    server: Arc<Server>,
+    _file: Option<SocketFile>,
+}
+
+/// What keeps an export from being served.
+enum Hindrance {
+    /// It is over soon.
+    Passing,
+    Lasting(String),
+}
+
+impl Exports {
+    /// Fails if clients can't be served there.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check_place(&self, config: &ExportConfig) -> Result<(), String> {
+        match &config.nbd {
+            address if self.places.contains_key(address) => Ok(()),
+            Address::Unix(path) => sockets::check(path, &config.access()).map_err(|error| error.to_string()),
+            Address::Tcp(address) => listen_tcp(*address).map(|_| ()),
+        }
+    }
+
+    /// Adds an export, which is served once its LUN is there.
+    ///
+    /// # Errors
+    /// If it is wrong, or doesn't go with the others.
+    pub(crate) fn add(&mut self, config: ExportConfig) -> Result<(), String> {
+        config.check()?;
+        self.entries.values().try_for_each(|other| config.check_beside(&other.config))?;
+        self.check_place(&config)?;
+        let entry = Entry { phase: Phase::Waiting, trouble: None, config };
+        self.entries.insert(entry.config.name.clone(), entry);
+        Ok(())
+    }
+
+    /// Removes an export. Its clients' connections end; what is out then is still finished.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub(crate) fn remove(&mut self, name: &str) -> Result<(), String> {
+        let Some(entry) = self.entries.remove(name) else {
+            let names: Vec<_> = self.entries.keys().map(|name| format!("`{name}`")).collect();
+            let there = if names.is_empty() {
+                "there are none".into()
+            } else {
+                format!("there are: {}", names.join(", "))
+            };
+            return Err(format!("there is no export `{name}`; {there}"));
+        };
+        if let Phase::Serving(serving) = entry.phase {
+            self.close(&entry.config.nbd, serving);
+        }
+        Ok(())
+    }
+
+    /// Makes the exports those of `configs`, and says what has changed.
+    ///
+    /// # Errors
+    /// If one of them can't be; then nothing has.
+    pub(crate) fn replace(&mut self, configs: Vec<ExportConfig>) -> Result<Vec<String>, String> {
+        configs.iter().try_for_each(|config| self.check_place(config))?;
+        let mut changes = Vec::new();
+        let wanted = |name: &str| configs.iter().find(|config| config.name == name);
+        let old: Vec<_> =
+            self.entries.iter().map(|(name, entry)| (name.clone(), entry.config.clone())).collect();
+        for (name, config) in old {
+            let what = match wanted(&name) {
+                Some(wanted) if *wanted == config => continue,
+                Some(_) => "changed",
+                None => "removed",
+            };
+            self.remove(&name)?;
+            changes.push(format!("export {name}: {what}"));
+        }
+        for config in configs {
+            if !self.entries.contains_key(&config.name) {
+                let added = format!("export {}: added", config.name);
+                if !changes.contains(&format!("export {}: changed", config.name)) {
+                    changes.push(added);
+                }
+                self.add(config)?;
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Begins to serve those whose LUN has appeared, and notes what has become of the others.
+    pub(crate) fn look(&mut self, disks: &[Disk]) {
+        let seen: Vec<_> = disks.iter().map(Seen::new).collect();
+        self.closing.retain(|serving| !serving.export.wait_for_end(Duration::ZERO));
+        let names: Vec<_> = self.entries.keys().cloned().collect();
+        for name in names {
+            let entry = &self.entries[&name];
+            let (phase, trouble) = match &entry.phase {
+                Phase::Ended => continue,
+                Phase::Serving(serving) => match serving.lun.judge(&seen) {
+                    Verdict::Good => (None, None),
+                    Verdict::Trouble(trouble) => (None, Some(trouble)),
+                    Verdict::Other(trouble) => (Some(Phase::Ended), Some(trouble)),
+                },
+                Phase::Waiting => {
+                    let config = entry.config.clone();
+                    let meant = disks.iter().zip(&seen).find(|(_, seen)| seen.is_meant_by(&config.lun));
+                    match meant.map(|(disk, seen)| self.start(&config, disk, seen)) {
+                        None => (None, Some(format!("LUN {} is not there yet", config.lun))),
+                        Some(Ok(serving)) => (Some(Phase::Serving(serving)), None),
+                        Some(Err(Hindrance::Passing)) => continue,
+                        Some(Err(Hindrance::Lasting(why))) => (None, Some(why)),
+                    }
+                }
+            };
+            self.update(&name, phase, trouble);
+        }
+    }
+
+    /// What the operator has not been told yet.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Those to whom clients come.
+    pub(crate) fn servers(&self) -> Vec<Arc<Server>> {
+        self.places.values().map(|place| Arc::clone(&place.server)).collect()
+    }
+
+    /// How they stand, in the order of their names.
+    pub(crate) fn status(&self) -> Vec<ExportStatus> {
+        self.entries.values().map(Entry::status).collect()
+    }
+
+    /// How one stands.
+    pub(crate) fn status_of(&self, name: &str) -> Option<ExportStatus> {
+        self.entries.get(name).map(Entry::status)
+    }
+
+    /// Ends all, and waits for what is out, for `timeout` at most.
+    pub(crate) fn end(&mut self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        let names: Vec<_> = self.entries.keys().cloned().collect();
+        for name in names {
+            self.remove(&name).expect("it is there");
+        }
+        for serving in &self.closing {
+            serving.export.wait_for_end(deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn start(&mut self, config: &ExportConfig, disk: &Disk, seen: &Seen) -> Result<Box<Serving>, Hindrance> {
+        let lun = Lun::new(config, seen).map_err(Hindrance::Lasting)?;
+        if self.closing.iter().any(|other| lun.collides(&other.lun)) {
+            return Err(Hindrance::Passing);
+        }
+        let serving = self.entries.iter().filter_map(|(name, entry)| Some((name, entry.serving()?)));
+        if let Some((name, _)) = serving.into_iter().find(|(_, other)| lun.collides(&other.lun)) {
+            let why = format!(
+                "it overlaps with export `{name}`, which is on the same LUN, and both may be written"
+            );
+            return Err(Hindrance::Lasting(why));
+        }
+        let device = DiskDevice::new(disk.clone(), lun.range(), config.read_only);
+        let export = Arc::new(Export::new(config.name.clone(), Arc::new(device)));
+        self.place(config).map_err(Hindrance::Lasting)?.add(Arc::clone(&export));
+        Ok(Box::new(Serving { export, lun }))
+    }
+
+    fn place(&mut self, config: &ExportConfig) -> Result<Arc<Server>, String> {
+        if let Some(place) = self.places.get(&config.nbd) {
+            return Ok(Arc::clone(&place.server));
+        }
+        let (listener, file) = match &config.nbd {
+            Address::Unix(path) => {
+                let (listener, file) =
+                    sockets::listen_at(path, &config.access()).map_err(|error| error.to_string())?;
+                (Listener::Unix(listener), Some(file))
+            }
+            Address::Tcp(address) => (Listener::Tcp(listen_tcp(*address)?), None),
+        };
+        let server = Arc::new(Server::new(listener).map_err(|error| error.to_string())?);
+        self.places.insert(config.nbd.clone(), Place { server: Arc::clone(&server), _file: file });
+        Ok(server)
+    }
+
+    fn update(&mut self, name: &str, phase: Option<Phase>, trouble: Option<String>) {
+        let entry = self.entries.get_mut(name).expect("it is there");
+        let begins = matches!(phase, Some(Phase::Serving(_)));
+        let old = phase.map(|phase| std::mem::replace(&mut entry.phase, phase));
+        if begins || entry.trouble != trouble {
+            let text = match (&trouble, entry.serving()) {
+                (Some(trouble), _) => trouble.clone(),
+                (None, Some(serving)) if begins => format!("{} at {}", serving.lun, entry.config.nbd),
+                (None, _) => "its LUN is as it was".into(),
+            };
+            self.notes.push(Note { export: name.into(), note: text });
+            entry.trouble = trouble;
+        }
+        if let Some(Phase::Serving(serving)) = old {
+            let address = entry.config.nbd.clone();
+            self.close(&address, serving);
+        }
+    }
+
+    fn close(&mut self, address: &Address, serving: Box<Serving>) {
+        let server = &self.places[address].server;
+        server.remove(serving.export.name());
+        if server.is_empty() {
+            self.places.remove(address);
+        }
+        serving.export.close();
+        self.closing.push(*serving);
+    }
+}
+
+impl Entry {
+    fn serving(&self) -> Option<&Serving> {
+        match &self.phase {
+            Phase::Serving(serving) => Some(serving),
+            Phase::Waiting | Phase::Ended => None,
+        }
+    }
+
+    fn status(&self) -> ExportStatus {
+        let state = match self.phase {
+            Phase::Waiting => State::Waiting,
+            Phase::Serving(_) => State::Serving,
+            Phase::Ended => State::Ended,
+        };
+        let export = self.serving().map(|serving| &*serving.export);
+        ExportStatus::new(&self.config, state, self.trouble.clone(), export)
+    }
+}
+
+fn listen_tcp(address: std::net::SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).map_err(|error| format!("cannot listen at {address}: {error}"))
+}

@@ -1,7 +1,6 @@
 //! Orders to a SAN in a box while it runs: what is to go wrong.
 //!
-//! `xfcoe san --control PATH` takes them at a unix socket, and `xfcoe fault PATH` gives them. A request is one line
-//! of JSON, and so is its answer:
+//! `xfcoe san --control PATH` takes them at a unix socket, and `xfcoe fault PATH` gives them ([`crate::orders`]):
 //!
 //! ```text
 //! "show"
@@ -15,45 +14,46 @@
 
 mod args;
 mod command;
-mod server;
 mod summary;
 
 pub use args::{Fault, What};
 pub(crate) use command::run;
-pub(crate) use server::Server;
 pub(crate) use summary::Summary;
 
-use san::Order;
+use crate::orders::TakesOrders;
+use san::{Order, Remote};
 use serde::{Deserialize, Serialize};
 
 /// A request to a SAN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Request {
+pub(crate) enum Request {
     /// How it stands.
     Show,
     /// What it is to do.
     Order(Order),
 }
 
-/// What a SAN answers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Answer {
-    /// It has done so, and stands like this.
-    Done(Summary),
-    /// It hasn't, and why.
-    Refused(String),
-}
+impl TakesOrders for Remote {
+    type Request = Request;
+    type Answer = Summary;
 
-/// Bytes of the longest request: the longest order has some 300.
-const MAX_REQUEST_LEN: usize = 4096;
-/// Bytes of the longest answer that is read; a SAN with 255 targets may name them all.
-const MAX_ANSWER_LEN: usize = 65_536;
+    fn carry_out(&self, request: Request) -> Result<Summary, String> {
+        let result = match request {
+            Request::Show => self.stats(),
+            Request::Order(order) => {
+                tracing::info!(?order, "an order");
+                self.order(order)
+            }
+        };
+        result.map(|stats| Summary::from(&stats)).map_err(|error| error.to_string())
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orders::MAX_REQUEST_LEN;
     use san::{Death, Fault, FaultsConfig, FrameFate, FrameKind};
 
     #[test]

@@ -1,0 +1,348 @@
+//! What is handed out, and where: `[[export]]` and `[control]`.
+
+use crate::cli::{Amount, LunName};
+use crate::sockets::Access;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt::{self, Display};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use toml::Spanned;
+
+/// Where `xfcoe run` takes orders if the file and the command line say nothing else.
+pub const DEFAULT_CONTROL: &str = "/run/xfcoe/control.sock";
+
+/// Bytes of the longest name of an export.
+const MAX_NAME_LEN: usize = 255;
+
+/// Bytes of the longest path of a unix socket (`sun_path`, with its zero).
+const MAX_SOCKET_PATH_LEN: usize = 107;
+
+/// `[control]`: where `xfcoe run` takes orders.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlConfig {
+    /// The socket.
+    #[serde(default = "default_control")]
+    pub path: PathBuf,
+    /// The user to whom it belongs. Left out: ours.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// A group that may use it, too. Left out: none.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+fn default_control() -> PathBuf {
+    DEFAULT_CONTROL.into()
+}
+
+impl ControlConfig {
+    /// Who may give orders.
+    pub fn access(&self) -> Access {
+        Access { owner: self.owner.clone(), group: self.group.clone() }
+    }
+}
+
+/// `[[export]]`: a LUN, or a part of it, that is handed out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportConfig {
+    /// What clients call it.
+    pub name: String,
+    /// The LUN.
+    #[serde(deserialize_with = "by_word", serialize_with = "as_word")]
+    pub lun: LunName,
+    /// Where it begins on the LUN.
+    #[serde(default = "no_bytes")]
+    pub offset: Amount,
+    /// How long it is. Left out: up to the LUN's end.
+    #[serde(default)]
+    pub length: Option<Amount>,
+    /// Whether writes are refused.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Where NBD clients connect.
+    #[serde(deserialize_with = "by_word", serialize_with = "as_word")]
+    pub nbd: Address,
+    /// The user to whom the socket belongs. Left out: ours.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// A group that may use it, too. Left out: none.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+fn no_bytes() -> Amount {
+    Amount::Bytes(0)
+}
+
+/// Where clients connect.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Address {
+    /// `unix:PATH`
+    Unix(PathBuf),
+    /// `tcp:ADDRESS:PORT`
+    Tcp(SocketAddr),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if (1..=MAX_SOCKET_PATH_LEN).contains(&path.len()) {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(format!("a unix socket's path has 1 to {MAX_SOCKET_PATH_LEN} bytes, not {}", path.len()))
+            };
+        }
+        let address: Option<SocketAddr> = text.strip_prefix("tcp:").and_then(|address| address.parse().ok());
+        match address {
+            Some(address) if address.ip().is_loopback() => Ok(Self::Tcp(address)),
+            Some(address) => Err(format!(
+                "{address} is not a loopback address: there is no TLS, so that anyone on the way could read and change the disk; use 127.0.0.1 and a tunnel, such as ssh -L"
+            )),
+            None => Err(format!(
+                "`{text}` is no address: expected such as \"unix:/run/xfcoe/disk.sock\" or \"tcp:127.0.0.1:10809\""
+            )),
+        }
+    }
+}
+
+impl Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
+        }
+    }
+}
+
+impl ExportConfig {
+    /// Who may connect.
+    pub fn access(&self) -> Access {
+        Access { owner: self.owner.clone(), group: self.group.clone() }
+    }
+
+    /// What is wrong with it, as far as it shows without the LUN.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check(&self) -> Result<(), String> {
+        let name = &self.name;
+        if name.is_empty() || name.len() > MAX_NAME_LEN || name.contains(char::is_control) {
+            return Err(format!("an export's name has 1 to {MAX_NAME_LEN} bytes and no control characters"));
+        }
+        if self.length.is_some_and(|length| matches!(length, Amount::Bytes(0) | Amount::Blocks(0))) {
+            return Err(format!("export `{name}` has a length of 0: leave it out for all that the LUN has"));
+        }
+        Ok(())
+    }
+
+    /// What keeps it from being there beside another one, as far as it shows without the LUN.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check_beside(&self, other: &Self) -> Result<(), String> {
+        let name = &self.name;
+        if *name == other.name {
+            return Err(format!("there is an export `{name}` already: names are unique"));
+        }
+        if self.nbd == other.nbd && self.access() != other.access() {
+            return Err(format!(
+                "export `{name}` shares {} with `{}`, but belongs to other users: make owner and group the same",
+                self.nbd, other.name
+            ));
+        }
+        if !self.read_only && !other.read_only && self.lun.is_same(&other.lun) && self.overlaps(other) {
+            return Err(format!(
+                "exports `{name}` and `{}` overlap on LUN {}, and both may be written: make one of them read_only, or their ranges apart",
+                other.name, self.lun
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether both have a byte in common, if they are of the same LUN. Bytes and blocks can't be held against each
+    /// other before the LUN is there.
+    fn overlaps(&self, other: &Self) -> bool {
+        let range = |config: &Self, number: fn(Amount) -> Option<u64>| {
+            let start = number(config.offset)?;
+            let end = match config.length {
+                Some(length) => start.saturating_add(number(length)?),
+                None => u64::MAX,
+            };
+            Some(start..end)
+        };
+        let in_unit = |number| {
+            let (one, other) = (range(self, number)?, range(other, number)?);
+            Some(one.start < other.end && other.start < one.end)
+        };
+        let bytes = |amount| match amount {
+            Amount::Bytes(bytes) => Some(bytes),
+            Amount::Blocks(blocks) => (blocks == 0).then_some(0),
+        };
+        let blocks = |amount| match amount {
+            Amount::Blocks(blocks) => Some(blocks),
+            Amount::Bytes(bytes) => (bytes == 0).then_some(0),
+        };
+        in_unit(bytes).or_else(|| in_unit(blocks)).unwrap_or(false)
+    }
+}
+
+/// Checks all exports of a file, and gives the offset of what is wrong with the words for it.
+pub(super) fn check(exports: &[Spanned<ExportConfig>]) -> Result<(), (usize, String)> {
+    for (index, export) in exports.iter().enumerate() {
+        let at = export.span().start;
+        let config = export.get_ref();
+        config.check().map_err(|what| (at, what))?;
+        exports[..index]
+            .iter()
+            .try_for_each(|other| config.check_beside(other.get_ref()))
+            .map_err(|what| (at, what))?;
+    }
+    Ok(())
+}
+
+/// What is written as a text and read by its own rules.
+fn by_word<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn as_word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    /// Bytes as a number, or a text with a unit.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AmountVisitor;
+
+        impl serde::de::Visitor<'_> for AmountVisitor {
+            type Value = Amount;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes such as 4096, \"64KiB\" or \"1GiB\", or blocks such as \"8blocks\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Amount, E> {
+                text.parse().map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_u64<E>(self, bytes: u64) -> Result<Amount, E> {
+                Ok(Amount::Bytes(bytes))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<Amount, E> {
+                let wrong = || E::invalid_value(serde::de::Unexpected::Signed(bytes), &self);
+                u64::try_from(bytes).map(Amount::Bytes).map_err(|_| wrong())
+            }
+        }
+
+        deserializer.deserialize_any(AmountVisitor)
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, parse};
+    use std::path::Path;
+
+    fn parsed(text: &str) -> Result<Config, String> {
+        let text = format!("[port.a]\ninterface = \"eth0\"\n{text}");
+        parse(Path::new("run.toml"), &text, Config::check).map_err(|error| error.to_string())
+    }
+
+    fn export(name: &str, rest: &str) -> String {
+        format!("[[export]]\nname = \"{name}\"\n{}\n", rest.trim_end())
+    }
+
+    const ID: &str = "lun = \"naa.6001405\"\nnbd = \"unix:/run/a\"\n";
+
+    #[test]
+    fn exports_and_control_are_read() {
+        let all = "lun = \"20:00:02:fc:f0:00:01:01/3\"\noffset = 4096\nlength = \"1GiB\"\nread_only = true\n\
+                   nbd = \"tcp:[::1]:10809\"\nowner = \"root\"\ngroup = \"disk\"";
+        let config =
+            parsed(&format!("[control]\ngroup = \"adm\"\n{}{}", export("a", ID), export("b", all))).unwrap();
+        let control = config.control.unwrap();
+        assert_eq!(control.path, Path::new(DEFAULT_CONTROL));
+        assert_eq!(control.access(), Access { owner: None, group: Some("adm".into()) });
+        let [a, b] = &config.export[..] else { panic!("two") };
+        let (a, b) = (a.get_ref(), b.get_ref());
+        assert_eq!((a.offset, a.length, a.read_only), (Amount::Bytes(0), None, false));
+        assert_eq!(
+            (&a.lun, &a.nbd),
+            (&LunName::Identifier("naa.6001405".into()), &Address::Unix("/run/a".into()))
+        );
+        assert_eq!(
+            (b.offset, b.length, b.read_only),
+            (Amount::Bytes(4096), Some(Amount::Bytes(1 << 30)), true)
+        );
+        assert_eq!(b.nbd.to_string(), "tcp:[::1]:10809");
+        assert_eq!(b.lun.to_string(), "20:00:02:fc:f0:00:01:01/3");
+    }
+
+    #[test]
+    fn an_order_is_what_the_file_says() {
+        let text = export("a", &format!("{ID}offset = \"8blocks\""));
+        let config = parsed(&text).unwrap().export.remove(0).into_inner();
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<ExportConfig>(&json).unwrap(), config, "{json}");
+    }
+
+    #[test]
+    fn what_can_not_be_is_refused_with_its_line() {
+        let two = |one: &str, other: &str| {
+            format!("{}{}", export("a", &format!("{ID}{one}")), export("b", &format!("{ID}{other}")))
+        };
+        for (text, said) in [
+            (export("", ID), "run.toml:3: an export's name has 1 to 255 bytes and no control characters"),
+            (export("a", &format!("{ID}length = 0")), "run.toml:3: export `a` has a length of 0"),
+            (format!("{}{}", export("a", ID), export("a", ID)), "run.toml:7: there is an export `a` already"),
+            (export("a", "lun = \"naa.6\""), "run.toml:3: the key `nbd` is missing here"),
+            (export("a", "nbd = \"/run/a\""), "run.toml:5: `/run/a` is no address: expected such as"),
+            (
+                export("a", "nbd = \"tcp:0.0.0.0:10809\""),
+                "run.toml:5: 0.0.0.0:10809 is not a loopback address",
+            ),
+            (export("a", "nbd = \"tcp:192.168.0.1:10809\""), "there is no TLS"),
+            (
+                export("a", &format!("nbd = \"unix:{}\"", "x".repeat(108))),
+                "run.toml:5: a unix socket's path has",
+            ),
+            (export("a", "lun = \"20:00/1\""), "run.toml:5: `20:00` is no target's port name"),
+            (export("a", "offset = -1"), "run.toml:5: expected bytes such as 4096, \"64KiB\""),
+            (export("a", "size = 1"), "run.toml:5: unknown key `size`"),
+            (
+                two("", ""),
+                "run.toml:7: exports `b` and `a` overlap on LUN naa.6001405, and both may be written",
+            ),
+            (two("length = \"8blocks\"", "offset = \"7blocks\""), "overlap"),
+            (
+                two("owner = \"a\"\nread_only = true", ""),
+                "run.toml:9: export `b` shares unix:/run/a with `a`",
+            ),
+        ] {
+            let error = parsed(&text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+        for text in [
+            two("read_only = true", ""),
+            two("length = \"8blocks\"", "offset = \"8blocks\""),
+            two("length = \"1MiB\"", "offset = \"1MiB\""),
+            // Only the LUN can tell.
+            two("length = \"1MiB\"", "offset = \"8blocks\""),
+        ] {
+            parsed(&text).unwrap();
+        }
+    }
+}
