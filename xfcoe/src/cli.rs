@@ -80,7 +80,7 @@ pub struct Run {
 /// Which daemon.
 #[derive(Debug, Args)]
 pub struct ControlAt {
-    /// Where it takes orders: `path` of [control] in its file
+    /// Where it takes orders: `path` in the control section of its file
     #[arg(long, value_name = "PATH", global = true, default_value = DEFAULT_CONTROL)]
     pub control: PathBuf,
 }

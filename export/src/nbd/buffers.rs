@@ -21,7 +21,7 @@ impl Input {
         Self { bytes: vec![0; INPUT_LEN].into(), start: 0, end: 0 }
     }
 
-    /// Where the next bytes go; never empty as long as [`Self::take`] is called for less than half of the space.
+    /// Where the next bytes go; never empty as long as messages are shorter than half of all of it.
     pub fn space(&mut self) -> &mut [u8] {
         if self.start > 0 && self.end > INPUT_LEN / 2 {
             self.bytes.copy_within(self.start..self.end, 0);

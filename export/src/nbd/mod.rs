@@ -4,8 +4,8 @@
 //! [`Negotiation`] and [`Transmission`] are the two phases of a connection, as machines without a socket; [`Server`]
 //! puts them on sockets, with a thread for each connection.
 //!
-//! What a client can cost: a thread, [`MAX_HELD_LEN`] bytes of requests and replies, and as much again at the disk as
-//! is worth having out ([`transmission`]'s constants). A client that wants more isn't read from until it has taken
+//! What a client can cost: a thread, [`MAX_HELD_LEN`] bytes of requests and replies, and at the disk as much as is worth
+//! having out (`transmission`'s constants). A client that wants more isn't read from until it has taken
 //! what it asked for. What it does wrong ends its own connection.
 
 mod buffers;

@@ -1,6 +1,6 @@
 //! Orders to a SAN in a box while it runs: what is to go wrong.
 //!
-//! `xfcoe san --control PATH` takes them at a unix socket, and `xfcoe fault PATH` gives them ([`crate::orders`]):
+//! `xfcoe san --control PATH` takes them at a unix socket, and `xfcoe fault PATH` gives them (`crate::orders`):
 //!
 //! ```text
 //! "show"

@@ -2,7 +2,7 @@
 
 use super::orders::{Answer, Changes, ExportList, Request};
 use super::status::Status;
-use crate::config::{Config, ConfigError, ControlConfig, ExportConfig, PortConfig};
+use crate::config::{Config, ConfigError, ControlConfig, ExportConfig, Paths, PortConfig};
 use crate::exports::{Exports, Note};
 use crate::orders::TakesOrders;
 use crate::session::Session;
@@ -20,6 +20,7 @@ pub(super) struct Daemon {
     path: PathBuf,
     /// What can't be changed while it runs.
     port: BTreeMap<String, PortConfig>,
+    path_choice: Paths,
     control: Option<ControlConfig>,
     /// `None` before it has started, and when it has stopped.
     session: RwLock<Option<Session>>,
@@ -43,6 +44,7 @@ impl Daemon {
         let daemon = Self {
             path: path.into(),
             port: config.port.clone(),
+            path_choice: config.path_choice,
             control: config.control.clone(),
             session: RwLock::new(None),
             exports: exports.into(),
@@ -107,7 +109,7 @@ impl Daemon {
         let config = load(&self.path, &exports).map_err(|error| error.to_string())?;
         let mut changes = exports.replace(export_configs(&config))?;
         drop(exports);
-        if config.port != self.port {
+        if config.port != self.port || config.path_choice != self.path_choice {
             changes.push("ports have changed in the file: restart the daemon for that".into());
         }
         if config.control != self.control {
