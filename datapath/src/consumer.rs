@@ -1,11 +1,12 @@
 //! How commands reach a core and their completions come back: a pair of bounded queues for each consumer.
+//!
+//! Each queue has one thread at either end, so neither pays for others: a command costs a few loads and stores.
 
 use crate::port::Waker;
-use crossbeam_queue::ArrayQueue;
 use fc::messages::{Action, Command, Completion, Transfer, TransportError};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The most bytes that one command moves.
@@ -14,12 +15,12 @@ pub const MAX_TRANSFER_LEN: usize = 16 << 20;
 /// What both ends share.
 #[derive(Debug)]
 struct Shared {
-    commands: ArrayQueue<Command>,
-    completions: ArrayQueue<Completion>,
     /// The consumer is gone: its completions need no room any more.
     closed: AtomicBool,
     /// The core is gone: what waits will not be taken.
     stopped: AtomicBool,
+    /// What the core has left behind, for the consumer to end it.
+    left: Mutex<Option<rtrb::Consumer<Command>>>,
     /// Wakes the core when a command comes.
     core: Arc<Waker>,
     /// Wakes the consumer when a completion comes.
@@ -32,6 +33,11 @@ struct Shared {
 #[derive(Debug)]
 pub struct Consumer {
     shared: Arc<Shared>,
+    commands: rtrb::Producer<Command>,
+    completions: rtrb::Consumer<Completion>,
+    /// Commands that no core will take any more.
+    left: Option<rtrb::Consumer<Command>>,
+    depth: usize,
     outstanding: usize,
 }
 
@@ -39,6 +45,10 @@ pub struct Consumer {
 #[derive(Debug)]
 pub struct ConsumerPort {
     shared: Arc<Shared>,
+    commands: rtrb::Consumer<Command>,
+    completions: rtrb::Producer<Completion>,
+    /// There are completions that the consumer wasn't woken for.
+    has_news: bool,
 }
 
 /// A consumer that may have `depth` commands out, for the core that `core` wakes, and the end to give to that core.
@@ -47,15 +57,18 @@ pub struct ConsumerPort {
 /// # Panics
 /// If `depth` is zero.
 pub fn pair(depth: usize, core: Arc<Waker>, consumer: Arc<Waker>) -> (Consumer, ConsumerPort) {
-    let shared = Arc::new(Shared {
-        commands: ArrayQueue::new(depth),
-        completions: ArrayQueue::new(depth),
-        closed: AtomicBool::new(false),
-        stopped: AtomicBool::new(false),
-        core,
-        consumer,
-    });
-    (Consumer { shared: Arc::clone(&shared), outstanding: 0 }, ConsumerPort { shared })
+    assert!(depth > 0, "a consumer that may have no command out");
+    let (closed, stopped) = (AtomicBool::new(false), AtomicBool::new(false));
+    let shared = Arc::new(Shared { closed, stopped, left: Mutex::new(None), core, consumer });
+    let (commands, their_commands) = rtrb::RingBuffer::new(depth);
+    let (their_completions, completions) = rtrb::RingBuffer::new(depth);
+    let port = ConsumerPort {
+        shared: Arc::clone(&shared),
+        commands: their_commands,
+        completions: their_completions,
+        has_news: false,
+    };
+    (Consumer { shared, commands, completions, left: None, depth, outstanding: 0 }, port)
 }
 
 impl Consumer {
@@ -70,10 +83,11 @@ impl Consumer {
         let moves_data = !matches!(command.transfer, Transfer::None);
         assert!(!(moves_data && matches!(command.action, Action::Manage(_))), "a function with data");
         assert!(command.transfer.len() <= MAX_TRANSFER_LEN, "a command of {} bytes", command.transfer.len());
-        if self.outstanding == self.depth() {
+        if self.outstanding == self.depth {
             return Err(command);
         }
-        self.shared.commands.push(command)?;
+        // There is room: as many fit as may be out.
+        self.commands.push(command).map_err(|rtrb::PushError::Full(command)| command)?;
         self.outstanding += 1;
         Ok(())
     }
@@ -85,30 +99,33 @@ impl Consumer {
 
     /// The next completion, if one is there.
     pub fn poll(&mut self) -> Option<Completion> {
-        let completion = self.shared.completions.pop().or_else(|| self.abandoned())?;
+        let completion = self.completions.pop().ok().or_else(|| self.abandoned())?;
         self.outstanding -= 1;
         Some(completion)
     }
 
     /// Whether [`Self::poll`] would give a completion.
     pub fn has_completion(&self) -> bool {
-        !self.shared.completions.is_empty() || self.is_stopped() && !self.shared.commands.is_empty()
+        !self.completions.is_empty() || self.is_stopped() && self.commands.slots() < self.depth
     }
 
     /// The end of a command that no core will take any more.
-    fn abandoned(&self) -> Option<Completion> {
+    fn abandoned(&mut self) -> Option<Completion> {
         if !self.is_stopped() {
             return None;
         }
         // A completion may have come just before the core went.
-        self.shared.completions.pop().or_else(|| {
-            let command = self.shared.commands.pop()?;
-            Some(Completion {
-                tag: command.tag,
-                result: Err(TransportError::Stopped),
-                transfer: command.transfer,
-                latency: Duration::ZERO,
-            })
+        if let Ok(completion) = self.completions.pop() {
+            return Some(completion);
+        }
+        if self.left.is_none() {
+            self.left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        let command = self.left.as_mut()?.pop().ok()?;
+        Some(Completion {
+            tag: command.tag,
+            result: Err(TransportError::Stopped),
+            transfer: command.transfer,
         })
     }
 
@@ -122,7 +139,7 @@ impl Consumer {
     /// # Errors
     /// Those of poll(2).
     pub fn wait(&self, timeout: Duration) -> io::Result<()> {
-        self.shared.consumer.wait(timeout, || !self.shared.completions.is_empty() || self.is_stopped())
+        self.shared.consumer.wait(timeout, || !self.completions.is_empty() || self.is_stopped())
     }
 
     /// Commands that are out.
@@ -132,7 +149,7 @@ impl Consumer {
 
     /// The most commands that may be out.
     pub fn depth(&self) -> usize {
-        self.shared.commands.capacity()
+        self.depth
     }
 }
 
@@ -146,31 +163,41 @@ impl Drop for Consumer {
 impl ConsumerPort {
     /// Whether a command waits.
     pub(crate) fn has_command(&self) -> bool {
-        !self.shared.commands.is_empty()
+        !self.commands.is_empty()
     }
 
-    pub(crate) fn take_command(&self) -> Option<Command> {
-        self.shared.commands.pop()
+    pub(crate) fn take_command(&mut self) -> Result<Command, rtrb::PopError> {
+        self.commands.pop()
     }
 
     /// Whether the consumer is gone and nothing of it waits.
     pub(crate) fn is_finished(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire) && self.shared.commands.is_empty()
+        self.shared.closed.load(Ordering::Acquire) && self.commands.is_empty()
     }
 
-    /// Hands a completion over. There is always room: as many fit as commands may be out.
-    pub(crate) fn complete(&self, completion: Completion) {
+    /// Hands a completion over, and says whether it is the first one since [`Self::wake`], which is due then. There is
+    /// always room: as many fit as commands may be out.
+    pub(crate) fn complete(&mut self, completion: Completion) -> bool {
         if self.shared.closed.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
-        let pushed = self.shared.completions.push(completion);
+        let pushed = self.completions.push(completion);
         assert!(pushed.is_ok(), "a consumer has more completions than it had commands");
+        !std::mem::replace(&mut self.has_news, true)
+    }
+
+    /// Wakes the consumer if it sleeps: once for all completions of a step, as it takes a fence.
+    pub(crate) fn wake(&mut self) {
+        self.has_news = false;
         self.shared.consumer.wake();
     }
 }
 
 impl Drop for ConsumerPort {
     fn drop(&mut self) {
+        let (_, nothing) = rtrb::RingBuffer::new(0);
+        let left = std::mem::replace(&mut self.commands, nothing);
+        *self.shared.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
         self.shared.stopped.store(true, Ordering::Release);
         self.shared.consumer.wake();
     }

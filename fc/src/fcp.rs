@@ -48,6 +48,7 @@ impl Moved {
     ///
     /// # Errors
     /// [`TooManyGaps`] when the range can't be remembered: its frame must be dropped.
+    #[inline]
     pub fn add(&mut self, start: u32, end: u32) -> Result<(), TooManyGaps> {
         debug_assert!(start <= end, "ranges have no negative length");
         if start <= self.contiguous && self.ahead_count == 0 {
@@ -109,6 +110,7 @@ pub enum Conclusion {
 }
 
 /// Judges an FCP_RSP (FCP-4, 9.5) to a command that may move `data_len` bytes, of which `moved` have without a gap.
+#[inline]
 pub fn conclude(response: &FcpRsp<'_>, data_len: u32, moved: u32) -> Conclusion {
     if let Some(code) = response.code().filter(|&code| code != RspCode::COMPLETE) {
         return Conclusion::Failed(TransportError::Response(code));
@@ -118,7 +120,7 @@ pub fn conclude(response: &FcpRsp<'_>, data_len: u32, moved: u32) -> Conclusion 
     let ended = |transferred| Ended {
         status,
         transferred,
-        sense: Sense::parse(response.sense).ok(),
+        sense: if response.sense.is_empty() { None } else { Sense::parse(response.sense).ok() },
         retry_delay: response.retry_delay,
     };
     if status == Status::GOOD && moved < claimed {

@@ -7,7 +7,7 @@
 
 use crate::time::Duration;
 use crate::wire::ethernet::VlanTag;
-use crate::wire::fcp::{Lun, RspCode, TaskManagement};
+use crate::wire::fcp::{CDB_LEN, Lun, RspCode, TaskManagement};
 use crate::wire::scsi::{ScsiCommand, Sense, Status};
 use crate::wire::{FcId, MacAddr};
 use alloc::boxed::Box;
@@ -100,6 +100,13 @@ impl Cdb {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
+
+    /// As FCP_CMND has it: the first 16 bytes, and what is left, in whole words; both filled up with zeros.
+    pub fn parts(&self) -> (&[u8; CDB_LEN], &[u8]) {
+        let (first, rest) = self.bytes.split_first_chunk().expect("it has room for more");
+        let rest_len = usize::from(self.len).saturating_sub(CDB_LEN).next_multiple_of(4);
+        (first, &rest[..rest_len])
+    }
 }
 
 impl From<&ScsiCommand> for Cdb {
@@ -189,8 +196,6 @@ pub struct Completion {
     pub result: Result<Ended, TransportError>,
     /// The command's buffer, given back. With [`Ended`], its first `transferred` bytes are good.
     pub transfer: Transfer,
-    /// From the core taking the command to its end.
-    pub latency: Duration,
 }
 
 /// The target has answered, and all data arrived that its answer lets expect.
@@ -204,6 +209,13 @@ pub struct Ended {
     pub sense: Option<Sense>,
     /// The status qualifier's retry delay.
     pub retry_delay: u16,
+}
+
+impl Ended {
+    /// GOOD, and nothing else to say.
+    pub const fn good(transferred: u32) -> Self {
+        Self { status: Status::GOOD, transferred, sense: None, retry_delay: 0 }
+    }
 }
 
 /// The exchange did not end as it should: whether the target did the command isn't known.

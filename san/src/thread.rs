@@ -95,7 +95,7 @@ mod tests {
     fn it_advertises_sleeps_and_stops() {
         let mut config = SanConfig::default();
         config.fcf.fka_adv_period_ms = 250;
-        let (remote, wire, thread) = start(&config);
+        let (remote, mut wire, thread) = start(&config);
         let before = std::time::Instant::now();
         let mut advertisements = 0;
         while advertisements < 3 && before.elapsed() < Duration::from_secs(10) {

@@ -288,7 +288,7 @@ impl<'a> World<'a> {
                     host.wake(self.now);
                 } else {
                     let node = &mut self.sans[port - self.plan.hosts.len()];
-                    let SanNode { san, wire, group } = &node.it;
+                    let SanNode { san, wire, group } = &mut node.it;
                     if destination == *group || san.macs().contains(&destination) {
                         wire.push(&bytes);
                         node.wake(self.now);

@@ -27,6 +27,9 @@ use xfcoe::workload::round;
                   Where valgrind is installed, instructions are counted, too, which are the same in every run."
 )]
 pub(crate) struct Datapath {
+    /// Only the cases whose name begins so
+    #[arg(default_value = "", hide_default_value = true)]
+    case: String,
     /// How often each case is timed; the median counts
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -34,10 +37,10 @@ pub(crate) struct Datapath {
     #[arg(long)]
     time_only: bool,
     /// Count instructions only, and fail if there are 5% more than FILE has
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["time_only", "renew"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["case", "time_only", "renew"])]
     check: Option<PathBuf>,
     /// Count instructions only, and write them to FILE
-    #[arg(long, value_name = "FILE", conflicts_with = "time_only")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["case", "time_only"])]
     renew: Option<PathBuf>,
     /// What callgrind is run on
     #[arg(long, value_name = "CASE", hide = true)]
@@ -52,7 +55,8 @@ pub(crate) fn run(args: &Datapath, json: bool, interrupt: &Interrupt) -> anyhow:
     let is_timed = args.check.is_none() && args.renew.is_none();
     let is_counted = !args.time_only && (!is_timed || callgrind::is_installed());
     let mut report = Report { cases: Vec::new() };
-    for (number, case) in cases().enumerate() {
+    let wanted = |case: &Case| case.to_string().starts_with(&args.case);
+    for (number, case) in cases().enumerate().filter(|(_, case)| wanted(case)) {
         interrupt.check(|| format!("before {case}"))?;
         let time = is_timed.then(|| program::with_spinner(json, "timing", || time(&case, args.rounds)));
         let count = || program::with_spinner(json, "counting instructions", || callgrind::count(number));

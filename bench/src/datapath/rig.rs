@@ -220,7 +220,7 @@ impl Rig {
     }
 
     /// A batch of frames of read data: one for each of the chosen commands, or all of them for the only one.
-    fn inject_data(&self) {
+    fn inject_data(&mut self) {
         for i in 0..BATCH {
             let mut header = target_header(RCtl::DATA, 0x80_0008, self.chosen[i % self.chosen.len()]);
             let offset = i / self.chosen.len() * MAX_PAYLOAD_LEN;
@@ -230,20 +230,20 @@ impl Rig {
     }
 
     /// Asks the chosen commands for all of their data.
-    fn ask_for_data(&self) {
-        for &open in &self.chosen {
+    fn ask_for_data(&mut self) {
+        for i in 0..self.chosen.len() {
             let len = BATCH / self.chosen.len() * MAX_PAYLOAD_LEN;
             let burst_len = u32::try_from(len).expect("a few hundred KiB").into();
             let ready = FcpXferRdy { offset: 0.into(), burst_len, reserved: 0.into() };
-            self.inject(&target_header(RCtl::DATA_DESCRIPTOR, 0x89_0000, open), ready.as_bytes());
+            self.inject(&target_header(RCtl::DATA_DESCRIPTOR, 0x89_0000, self.chosen[i]), ready.as_bytes());
         }
     }
 
-    fn inject_responses(&self) {
+    fn inject_responses(&mut self) {
         let mut iu = [0; RSP_LEN];
         let len = FcpRsp::default().emit(&mut iu);
-        for &open in &self.chosen {
-            self.inject(&target_header(RCtl::STATUS, 0x98_0000, open), &iu[..len]);
+        for i in 0..self.chosen.len() {
+            self.inject(&target_header(RCtl::STATUS, 0x98_0000, self.chosen[i]), &iu[..len]);
         }
     }
 
@@ -262,7 +262,7 @@ impl Rig {
         }
     }
 
-    fn inject(&self, header: &FcHeader, payload: &[u8]) {
+    fn inject(&mut self, header: &FcHeader, payload: &[u8]) {
         let ethernet =
             EthernetHeader { destination: OUR_MAC, source: FCF_MAC, vlan: None, ethertype: EtherType::FCOE };
         let mut bytes = [0; fcoe::MAX_FRAME_LEN];

@@ -5,9 +5,9 @@ use super::wheel::Wheel;
 use fc::fcp::Moved;
 use fc::messages::{Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
-use fc::wire::FcId;
 use fc::wire::fcp::{Lun, TaskManagement};
 use fc::wire::header::UNASSIGNED_XID;
+use fc::wire::{FcId, MacAddr};
 
 /// OX_IDs that are left to questions, notices and rests when as many commands are out as can be.
 const SPARE_OX_IDS: usize = 512;
@@ -44,6 +44,8 @@ pub(super) struct Exchange {
     pub(super) nexus: u16,
     pub(super) our_id: FcId,
     pub(super) peer_id: FcId,
+    /// Where its frames come from: the nexus's destination, kept here for a frame to touch no other line.
+    pub(super) peer_mac: MacAddr,
     pub(super) phase: Phase,
     /// The SEQ_ID of our next sequence.
     pub(super) next_seq_id: u8,
@@ -282,6 +284,7 @@ impl Exchange {
             nexus: 0,
             our_id: FcId::UNASSIGNED,
             peer_id: FcId::UNASSIGNED,
+            peer_mac: MacAddr::ZERO,
             phase: Phase::Free,
             next_seq_id: 0,
             moved: Moved::default(),

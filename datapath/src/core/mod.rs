@@ -116,6 +116,8 @@ pub struct Core<P: Port> {
     exchanges: ExchangeTable,
     nexuses: NexusTable,
     consumers: Vec<Option<ConsumerPort>>,
+    /// Consumers with completions that they weren't woken for.
+    with_news: Vec<u16>,
     tasks: Vec<Box<dyn Task>>,
     link: ControlLink,
     control: Arc<Waker>,
@@ -155,6 +157,7 @@ impl<P: Port> Core<P> {
             exchanges,
             nexuses: NexusTable::default(),
             consumers: Vec::new(),
+            with_news: Vec::new(),
             tasks: Vec::new(),
             link,
             control,
@@ -204,6 +207,7 @@ impl<P: Port> Core<P> {
     /// Does everything that can be done now, and says whether that was anything.
     pub fn step(&mut self, now: Instant) -> bool {
         let mut busy = self.receive(now);
+        self.wake_consumers();
         busy |= self.take_messages(now);
         busy |= self.poll_tasks(now);
         busy |= self.take_commands(now);
@@ -211,8 +215,18 @@ impl<P: Port> Core<P> {
             self.check_deadlines(now);
         }
         busy |= self.send_bursts();
+        self.wake_consumers();
         self.flush();
         busy
+    }
+
+    /// Wakes those whose commands have ended, while others may still be worked on.
+    fn wake_consumers(&mut self) {
+        for consumer in self.with_news.drain(..) {
+            if let Some(port) = &mut self.consumers[usize::from(consumer)] {
+                port.wake();
+            }
+        }
     }
 
     /// When [`Self::step`] wants to be called again though nothing came.

@@ -60,13 +60,26 @@ impl NexusEntry {
 
     /// Writes a whole frame to the front of `buffer` and gives its length.
     pub(super) fn emit(&self, buffer: &mut [u8], fields: &FrameFields, payload: &[u8]) -> usize {
-        let len = frame_len(self.ethernet_len, payload.len());
+        self.emit_with(buffer, fields, payload.len(), |place| place.copy_from_slice(payload))
+    }
+
+    /// As [`Self::emit`], with a payload of `payload_len` bytes that `write` writes to its place.
+    #[inline]
+    pub(super) fn emit_with(
+        &self,
+        buffer: &mut [u8],
+        fields: &FrameFields,
+        payload_len: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) -> usize {
+        let len = frame_len(self.ethernet_len, payload_len);
         let buffer = &mut buffer[..len];
         let header_at = self.ethernet_len + PROLOGUE_LEN;
         let payload_at = header_at + HEADER_LEN;
-        let fill_len = payload.len().next_multiple_of(4) - payload.len();
+        let fill_len = payload_len.next_multiple_of(4) - payload_len;
 
-        buffer[..payload_at].copy_from_slice(&self.front[..payload_at]);
+        // All of it, without a tag too: a copy of a length that is known is a few moves.
+        buffer[..MAX_FRONT_LEN].copy_from_slice(&self.front);
         let sof = if fields.seq_cnt == 0 { Sof::I3 } else { Sof::N3 };
         buffer[self.ethernet_len + SOF_OFFSET] = sof.0;
         let header = FcHeader::mut_from_bytes(&mut buffer[header_at..payload_at]).expect("exactly a header");
@@ -79,10 +92,10 @@ impl NexusEntry {
         header.rx_id.set(fields.rx_id);
         header.parameter.set(fields.parameter);
 
-        let fill_at = payload_at + payload.len();
-        buffer[payload_at..fill_at].copy_from_slice(payload);
+        let fill_at = payload_at + payload_len;
+        write(&mut buffer[payload_at..fill_at]);
         buffer[fill_at..fill_at + fill_len].fill(0);
-        let (covered, epilogue) = buffer[header_at..].split_at_mut(HEADER_LEN + payload.len() + fill_len);
+        let (covered, epilogue) = buffer[header_at..].split_at_mut(HEADER_LEN + payload_len + fill_len);
         epilogue[..4].copy_from_slice(&fc::wire::crc::fc_crc(covered).to_le_bytes());
         let eof = if fields.f_ctl.has(FCtl::END_SEQUENCE) { Eof::T } else { Eof::N };
         epilogue[4..].copy_from_slice(&[eof.0, 0, 0, 0]);

@@ -5,7 +5,6 @@
 //! its reason; what isn't FCP's and could be control's is copied to control.
 
 use super::exchange::{Burst, Exchange, ExchangeTable, Phase};
-use super::nexus::NexusTable;
 use super::ox_ids::Use;
 use super::{BATCH, Core, Counters, DropReason};
 use crate::port::Port;
@@ -27,7 +26,10 @@ enum Event {
     Completed(u16, Ended),
     /// The target wants write data, which the exchange now notes.
     BurstWanted(u16),
-    /// The target has answered.
+    /// The command has ended as nearly all do: GOOD, with this many bytes, which is all of them. Apart from
+    /// [`Self::Concluded`], as it is handed over in a few bytes.
+    Good(u16, u32),
+    /// The target has answered something else.
     Concluded(u16, Conclusion),
     /// The target has answered a task management function.
     FunctionConcluded(u16, Result<(), TransportError>),
@@ -48,15 +50,11 @@ impl<P: Port> Core<P> {
         let count = self.port.receive(&mut frames, BATCH);
         for frame in frames.drain(..) {
             let bytes = self.port.data(&frame);
-            let receiver = Receiver {
-                exchanges: &mut self.exchanges,
-                nexuses: &self.nexuses,
-                counters: &mut self.counters,
-            };
+            let receiver = Receiver { exchanges: &mut self.exchanges, counters: &mut self.counters };
             let mut for_control = None;
             match receiver.handle(bytes) {
                 Ok(Event::ForControl) => for_control = Some(FromCore(bytes.into())),
-                Ok(event) => self.act(now, event),
+                Ok(ref event) => self.act(now, event),
                 Err(reason) => self.counters.drop_frame(reason),
             }
             self.port.release(frame);
@@ -68,12 +66,13 @@ impl<P: Port> Core<P> {
         count > 0
     }
 
-    fn act(&mut self, now: Instant, event: Event) {
-        match event {
+    fn act(&mut self, now: Instant, event: &Event) {
+        match *event {
             Event::Nothing => {}
-            Event::Completed(index, ended) => self.end(now, index, ended),
+            Event::Completed(index, ref ended) => self.end(now, index, ended),
             Event::BurstWanted(index) => self.bursts.push_back(index),
-            Event::Concluded(index, Conclusion::Ended(ended)) => self.end(now, index, ended),
+            Event::Good(index, transferred) => self.end(now, index, &Ended::good(transferred)),
+            Event::Concluded(index, Conclusion::Ended(ref ended)) => self.end(now, index, ended),
             Event::Concluded(index, Conclusion::Failed(error)) => self.fail(now, index, error),
             Event::Concluded(index, Conclusion::DataMissing { then }) => self.miss_data(now, index, then),
             Event::FunctionConcluded(index, result) => self.end_function(now, index, result),
@@ -113,7 +112,6 @@ impl<P: Port> Core<P> {
 /// The parts of a core that a received frame touches.
 struct Receiver<'a> {
     exchanges: &'a mut ExchangeTable,
-    nexuses: &'a NexusTable,
     counters: &'a mut Counters,
 }
 
@@ -171,9 +169,7 @@ impl Receiver<'_> {
             Use::Free | Use::Resting => return Err(DropReason::NoExchange),
         };
         let exchange = self.exchanges.get_mut(index);
-        let from_peer =
-            self.nexuses.get(exchange.nexus).is_some_and(|e| e.nexus.destination == ethernet.source);
-        if header.s_id != exchange.peer_id || !from_peer {
+        if header.s_id != exchange.peer_id || ethernet.source != exchange.peer_mac {
             return Err(DropReason::Source);
         }
         if header.d_id != exchange.our_id {
@@ -189,19 +185,21 @@ impl Receiver<'_> {
         if exchange.rx_id != UNASSIGNED_XID && rx_id != exchange.rx_id {
             return Err(DropReason::RxId);
         }
-        let event = match header.r_ctl {
+        let result = match header.r_ctl {
             RCtl::BA_ACC | RCtl::BA_RJT if exchange.phase == Phase::Aborting => {
-                Event::AbortAnswered { index, is_accepted: header.r_ctl == RCtl::BA_ACC }
+                Ok(Event::AbortAnswered { index, is_accepted: header.r_ctl == RCtl::BA_ACC })
             }
-            RCtl::ABTS => Event::AbortedByTarget(index),
-            _ if exchange.phase == Phase::Aborting => return Err(DropReason::NoExchange),
-            RCtl::DATA => read_data(exchange, index, header, payload, self.counters)?,
-            RCtl::DATA_DESCRIPTOR => transfer_ready(exchange, index, payload)?,
-            RCtl::STATUS if exchange.phase == Phase::Open => response(exchange, index, payload)?,
-            _ => return Err(DropReason::Unexpected),
+            RCtl::ABTS => Ok(Event::AbortedByTarget(index)),
+            _ if exchange.phase == Phase::Aborting => Err(DropReason::NoExchange),
+            RCtl::DATA => read_data(exchange, index, header, payload, self.counters),
+            RCtl::DATA_DESCRIPTOR => transfer_ready(exchange, index, payload),
+            RCtl::STATUS if exchange.phase == Phase::Open => response(exchange, index, payload),
+            _ => Err(DropReason::Unexpected),
         };
-        exchange.rx_id = rx_id;
-        Ok(event)
+        if result.is_ok() {
+            exchange.rx_id = rx_id;
+        }
+        result
     }
 }
 
@@ -255,7 +253,11 @@ fn response(exchange: &Exchange, index: u16, payload: &[u8]) -> Result<Event, Dr
         return Ok(Event::FunctionConcluded(index, conclude_function(&response)));
     }
     let data_len = u32::try_from(exchange.transfer.len()).expect("bounded when it was submitted");
-    Ok(Event::Concluded(index, conclude(&response, data_len, exchange.moved.contiguous())))
+    let moved = exchange.moved.contiguous();
+    if response.is_good() && moved >= data_len {
+        return Ok(Event::Good(index, data_len));
+    }
+    Ok(Event::Concluded(index, conclude(&response, data_len, moved)))
 }
 
 /// The reply to a question.

@@ -6,7 +6,6 @@ use crate::port::Port;
 use fc::messages::{Ended, TransportError};
 use fc::time::Instant;
 use fc::wire::fcp::TaskManagement;
-use fc::wire::scsi::Status;
 
 impl<P: Port> Core<P> {
     /// Ends a task management function. The target answers no command that it has cleared, and says nothing of them: each
@@ -16,7 +15,7 @@ impl<P: Port> Core<P> {
             return self.fail(now, index, error);
         }
         let cleared = self.cleared_by(self.exchanges.get(index));
-        self.end(now, index, Ended { status: Status::GOOD, transferred: 0, sense: None, retry_delay: 0 });
+        self.end(now, index, &Ended::good(0));
         self.counters.cleared += cleared.len() as u64;
         for index in cleared {
             self.abort(now, index, TransportError::Cleared);

@@ -3,15 +3,11 @@
 use super::exchange::{Burst, Phase};
 use super::nexus::FrameFields;
 use super::{BATCH, Core, SEND_BATCH};
-use crate::consumer::ConsumerPort;
 use crate::port::{Frame, Port};
 use fc::fcp::Moved;
 use fc::messages::{Action, Command, Completion, Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
-use fc::wire::fcp::{
-    ATTRIBUTE_SIMPLE, CDB_LEN, CMND_LEN, FcpCmnd, FcpCmndFixed, MAX_ADDITIONAL_CDB_LEN, RDDATA,
-    TaskManagement, WRDATA,
-};
+use fc::wire::fcp::{ATTRIBUTE_SIMPLE, CDB_LEN, FcpCmnd, FcpCmndFixed, RDDATA, TaskManagement, WRDATA};
 use fc::wire::header::{FCtl, FcType, RCtl, UNASSIGNED_XID};
 
 impl<P: Port> Core<P> {
@@ -44,16 +40,17 @@ impl<P: Port> Core<P> {
         let mut busy = false;
         for consumer in 0..self.consumers.len() {
             for _ in 0..BATCH {
-                if !self.consumers[consumer].as_ref().is_some_and(ConsumerPort::has_command)
-                    || !self.exchanges.has_free()
-                {
+                let Some(port) = &mut self.consumers[consumer] else { break };
+                if !port.has_command() || !self.exchanges.has_free() {
                     break;
                 }
-                let Some(frame) = self.allocate() else { return busy };
-                let command = self.consumers[consumer].as_ref().and_then(ConsumerPort::take_command);
-                match command {
-                    Some(command) => self.start(now, consumer, command, frame),
-                    None => self.port.release(frame),
+                if self.queued_frames >= SEND_BATCH {
+                    return busy;
+                }
+                let Some(frame) = self.port.allocate() else { return busy };
+                match port.take_command() {
+                    Ok(command) => self.start(now, consumer, command, frame),
+                    Err(_) => self.port.release(frame),
                 }
                 busy = true;
             }
@@ -71,13 +68,8 @@ impl<P: Port> Core<P> {
         let Some(entry) = self.nexuses.get_mut(command.nexus.0) else {
             self.port.release(frame);
             self.counters.failed += 1;
-            self.complete(
-                consumer,
-                command.tag,
-                Err(TransportError::NotLoggedIn),
-                command.transfer,
-                Duration::ZERO,
-            );
+            let Command { tag, transfer, .. } = command;
+            self.complete(consumer, Completion { tag, result: Err(TransportError::NotLoggedIn), transfer });
             return;
         };
         let (index, exchange) = self.exchanges.allocate().expect("asked before the command was taken");
@@ -85,6 +77,7 @@ impl<P: Port> Core<P> {
         exchange.nexus = command.nexus.0;
         exchange.our_id = entry.nexus.s_id;
         exchange.peer_id = entry.nexus.d_id;
+        exchange.peer_mac = entry.nexus.destination;
         exchange.rx_id = UNASSIGNED_XID;
         exchange.next_seq_id = 1;
         exchange.moved = Moved::default();
@@ -105,8 +98,6 @@ impl<P: Port> Core<P> {
         };
         exchange.consumer = u16::try_from(consumer).expect("consumers are bounded");
 
-        let mut iu = [0; CMND_LEN + MAX_ADDITIONAL_CDB_LEN];
-        let iu_len = command_iu(&command).emit(&mut iu);
         let fields = FrameFields {
             r_ctl: RCtl::COMMAND,
             fc_type: FcType::FCP,
@@ -117,8 +108,12 @@ impl<P: Port> Core<P> {
             rx_id: UNASSIGNED_XID,
             parameter: 0,
         };
+        let iu = command_iu(&command);
+        let buffer = self.port.buffer(&mut frame);
+        let len = entry.emit_with(buffer, &fields, iu.len(), |payload| {
+            iu.emit(payload);
+        });
         exchange.transfer = command.transfer;
-        let len = entry.emit(self.port.buffer(&mut frame), &fields, &iu[..iu_len]);
         self.send(frame, len);
         self.look_at_by(index, deadline);
     }
@@ -177,12 +172,12 @@ impl<P: Port> Core<P> {
     }
 
     /// Ends a command with its target's answer. Its exchange is clean: no frame of it is on its way.
-    pub(super) fn end(&mut self, now: Instant, index: u16, ended: Ended) {
+    pub(super) fn end(&mut self, now: Instant, index: u16, ended: &Ended) {
         self.counters.ended += 1;
         let exchange = self.exchanges.get(index);
         let entry = self.nexuses.get_mut(exchange.nexus).expect("an exchange that is open has its nexus");
         entry.latency.note(now.since(exchange.started));
-        self.finish(now, index, Ok(ended));
+        self.finish(now, index, Ok(*ended));
         self.exchanges.free(index);
     }
 
@@ -192,36 +187,26 @@ impl<P: Port> Core<P> {
         assert!(exchange.has_command(), "a command ends twice");
         exchange.burst = None;
         let transfer = std::mem::replace(&mut exchange.transfer, Transfer::None);
-        let latency = now.since(exchange.started);
+        let latency_ns = now.as_nanos().saturating_sub(exchange.started.as_nanos());
         let (consumer, tag) = (usize::from(exchange.consumer), exchange.tag);
-        self.latency_ns.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-        self.complete(consumer, tag, result, transfer, latency);
+        self.latency_ns.saturating_record(latency_ns);
+        self.complete(consumer, Completion { tag, result, transfer });
     }
 
-    fn complete(
-        &self,
-        consumer: usize,
-        tag: u64,
-        result: Result<Ended, TransportError>,
-        transfer: Transfer,
-        latency: Duration,
-    ) {
-        let port = self.consumers[consumer].as_ref().expect("a consumer with commands out stays attached");
-        port.complete(Completion { tag, result, transfer, latency });
+    fn complete(&mut self, consumer: usize, completion: Completion) {
+        let port = self.consumers[consumer].as_mut().expect("a consumer with commands out stays attached");
+        if port.complete(completion) {
+            self.with_news.push(u16::try_from(consumer).expect("consumers are bounded"));
+        }
     }
 }
 
 /// The FCP_CMND of a command.
-fn command_iu(command: &Command) -> FcpCmnd {
-    let (cdb, task_management) = match &command.action {
-        Action::Scsi(cdb) => (cdb.as_bytes(), TaskManagement::NONE),
-        Action::Manage(function) => (&[][..], *function),
+fn command_iu(command: &Command) -> FcpCmnd<'_> {
+    let ((&cdb, additional_cdb), task_management) = match &command.action {
+        Action::Scsi(cdb) => (cdb.parts(), TaskManagement::NONE),
+        Action::Manage(function) => ((&[0; CDB_LEN], &[][..]), *function),
     };
-    let (head, additional) = cdb.split_at(cdb.len().min(CDB_LEN));
-    let mut fixed_cdb = [0; CDB_LEN];
-    fixed_cdb[..head.len()].copy_from_slice(head);
-    let mut additional_cdb = additional.to_vec();
-    additional_cdb.resize(additional.len().next_multiple_of(4), 0);
     FcpCmnd {
         fixed: FcpCmndFixed {
             lun: command.lun,
@@ -233,7 +218,7 @@ fn command_iu(command: &Command) -> FcpCmnd {
                 Transfer::Read(_) => RDDATA,
                 Transfer::Write(_) => WRDATA,
             },
-            cdb: fixed_cdb,
+            cdb,
         },
         additional_cdb,
         data_len: u32::try_from(command.transfer.len()).expect("bounded when it was submitted"),

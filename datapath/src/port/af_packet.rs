@@ -293,7 +293,7 @@ impl Port for AfPacketPort {
 
     fn set_len(&mut self, frame: &mut Frame, len: usize) {
         self.chunks.of(frame);
-        frame.len = checked_len(len, self.capacity());
+        frame.set_len(checked_len(len, self.capacity()));
     }
 
     fn capacity(&self) -> usize {
@@ -302,7 +302,7 @@ impl Port for AfPacketPort {
     }
 
     fn send(&mut self, frame: Frame) {
-        let len = frame.len;
+        let len = frame.len() as u16;
         let chunk = self.chunks.take_back(frame);
         self.chunks.sending(1);
         self.queued.push((chunk as u16, len));

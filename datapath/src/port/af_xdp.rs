@@ -307,7 +307,7 @@ impl Port for AfXdpPort {
 
     fn set_len(&mut self, frame: &mut Frame, len: usize) {
         let chunk = self.chunks.of(frame);
-        frame.len = checked_len(len, CAPACITY);
+        frame.set_len(checked_len(len, CAPACITY));
         self.set_descriptor_len(chunk, len);
     }
 

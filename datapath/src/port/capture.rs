@@ -3,7 +3,7 @@
 //! The port's thread copies a frame to a bounded lane and goes on; a thread of its own writes the file. When the
 //! disk can't keep up, frames are missing from the file, and their number stands at its end: traffic never waits.
 
-use super::lane::{BUFFER_LEN, Lane, Parcel};
+use super::lane::{self, BUFFER_LEN, LaneReceiver, LaneSender, Parcel};
 use super::pcapng::{Direction, Writer};
 use super::{Frame, FrameAccount, Port, PortCounters, PortInfo, Waker};
 use std::fs::OpenOptions;
@@ -72,7 +72,6 @@ struct About {
 
 #[derive(Debug)]
 struct Shared {
-    lane: Lane<About>,
     is_ending: AtomicBool,
     missed: AtomicU64,
 }
@@ -80,37 +79,36 @@ struct Shared {
 #[derive(Debug)]
 struct Recorder {
     shared: Arc<Shared>,
+    lane: LaneSender<About>,
     /// Until it has been joined.
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Recorder {
     fn start<W: Write + Send + 'static>(writer: Writer<W>, lane_frames: usize) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            lane: Lane::new(lane_frames),
-            is_ending: AtomicBool::new(false),
-            missed: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared { is_ending: AtomicBool::new(false), missed: AtomicU64::new(0) });
         let theirs = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("capture".into()).spawn(move || theirs.write(writer))?;
-        Ok(Self { shared, thread: Some(thread) })
+        let (lane, frames) = lane::lane(lane_frames);
+        let write = move || theirs.write(frames, writer);
+        let thread = thread::Builder::new().name("capture".into()).spawn(write)?;
+        Ok(Self { shared, lane, thread: Some(thread) })
     }
 
-    fn record(&self, time_ns: u64, direction: Direction, bytes: &[u8]) {
-        let Some(mut buffer) = self.shared.lane.take_spare() else {
+    fn record(&mut self, time_ns: u64, direction: Direction, bytes: &[u8]) {
+        let Some(mut buffer) = self.lane.take_spare() else {
             self.shared.missed.fetch_add(1, Ordering::Relaxed);
             return;
         };
         let kept = bytes.len().min(BUFFER_LEN);
         buffer[..kept].copy_from_slice(&bytes[..kept]);
         let about = About { time_ns, direction, len: bytes.len() };
-        self.shared.lane.push(Parcel { buffer, len: kept as u16, about });
+        self.lane.push(Parcel { buffer, len: kept as u16, about });
     }
 
     fn end(&mut self) -> io::Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         self.shared.is_ending.store(true, Ordering::Release);
-        self.shared.lane.ring();
+        self.lane.ring();
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
@@ -125,16 +123,16 @@ impl Drop for Recorder {
 
 impl Shared {
     /// The thread that writes: frames until the end, then how many are missing.
-    fn write<W: Write>(&self, mut writer: Writer<W>) -> io::Result<()> {
+    fn write<W: Write>(&self, mut frames: LaneReceiver<About>, mut writer: Writer<W>) -> io::Result<()> {
         loop {
             // Asked first: what was recorded before the end is then on the lane.
             let is_ending = self.is_ending.load(Ordering::Acquire);
             let mut result = Ok(());
-            while let Some(Parcel { buffer, len, about }) = self.lane.pop() {
+            while let Some(Parcel { buffer, len, about }) = frames.pop() {
                 let bytes = &buffer[..len.into()];
                 result =
                     result.and_then(|()| writer.frame(about.time_ns, about.direction, bytes, about.len, ""));
-                self.lane.give_spare(buffer);
+                frames.give_spare(buffer);
             }
             result?;
             if is_ending {
@@ -142,7 +140,7 @@ impl Shared {
                 return writer.flush();
             }
             writer.flush()?;
-            self.lane.wait_alone(IDLE)?;
+            frames.wait_alone(IDLE)?;
         }
     }
 }
@@ -161,7 +159,7 @@ impl<P: Port> Port for Capture<P> {
             for frame in &into[before..] {
                 self.recorder.record(time_ns, Direction::Received, self.port.data(frame));
             }
-            self.recorder.shared.lane.ring();
+            self.recorder.lane.ring();
         }
         received
     }
@@ -196,7 +194,7 @@ impl<P: Port> Port for Capture<P> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.recorder.shared.lane.ring();
+        self.recorder.lane.ring();
         self.port.flush()
     }
 
@@ -247,7 +245,7 @@ mod tests {
         // For the two blocks that begin a file.
         go.send(()).unwrap();
         go.send(()).unwrap();
-        let (port, wire) = memory::wire(MemoryConfig::default());
+        let (port, mut wire) = memory::wire(MemoryConfig::default());
         let mut capture = Capture::start(port, Disk { go: gate, written }, 8).unwrap();
         for number in 0..20 {
             assert!(capture.send_copy(&[number; 60]));

@@ -45,12 +45,12 @@ impl Chunks {
     #[inline]
     pub(super) fn of(&self, frame: &Frame) -> usize {
         assert!(
-            frame.port == self.port && usize::from(frame.chunk) < self.total,
+            frame.port() == self.port && usize::from(frame.chunk()) < self.total,
             "a frame of port {} was given to port {}",
-            frame.port,
+            frame.port(),
             self.port
         );
-        frame.chunk.into()
+        frame.chunk().into()
     }
 
     /// A chunk to receive into. It counts as free until it is [`Self::receiving`] or handed out.
@@ -77,7 +77,7 @@ impl Chunks {
     pub(super) fn hand_out(&mut self, chunk: usize, len: u16) -> Frame {
         assert!(chunk < self.total, "chunk {chunk} of {}", self.total);
         self.held += 1;
-        Frame { port: self.port, chunk: chunk as u16, len }
+        Frame::new(self.port, chunk as u16, len)
     }
 
     /// The chunk of a frame that its user gives up; the caller says where it goes.

@@ -265,7 +265,7 @@ mod tests {
         frames.into_iter().map(copy).collect()
     }
 
-    fn sent(port: &mut FaultyPort<MemoryPort>, wire: &MemoryWire) -> Vec<Vec<u8>> {
+    fn sent(port: &mut FaultyPort<MemoryPort>, wire: &mut MemoryWire) -> Vec<Vec<u8>> {
         port.flush().unwrap();
         std::iter::from_fn(|| wire.pop()).collect()
     }
@@ -286,41 +286,41 @@ mod tests {
             (late, &[b"two", b"three"], &[b"one"]),
         ];
         for (fate, at_once, later) in cases {
-            let (mut port, wire) = faulty();
+            let (mut port, mut wire) = faulty();
             port.incoming().order(fate, 1, |_| true);
             port.outgoing().order(fate, 1, |_| true);
             for bytes in [b"one".as_slice(), b"two", b"three"] {
                 assert!(wire.push(bytes) && port.send_copy(bytes));
             }
             assert_eq!(received(&mut port, 9), at_once, "{fate:?}");
-            assert_eq!(sent(&mut port, &wire), at_once, "{fate:?}");
+            assert_eq!(sent(&mut port, &mut wire), at_once, "{fate:?}");
             port.set_now(Instant::ZERO + Duration::from_millis(1));
-            assert_eq!((received(&mut port, 9), sent(&mut port, &wire)), (vec![], vec![]), "{fate:?}");
+            assert_eq!((received(&mut port, 9), sent(&mut port, &mut wire)), (vec![], vec![]), "{fate:?}");
             port.set_now(Instant::ZERO + Duration::from_millis(2));
             assert_eq!(received(&mut port, 9), later, "{fate:?}");
-            assert_eq!(sent(&mut port, &wire), later, "{fate:?}");
+            assert_eq!(sent(&mut port, &mut wire), later, "{fate:?}");
             assert_eq!(port.poll_timeout(), None);
         }
     }
 
     #[test]
     fn nothing_waits_for_ever_for_a_frame_to_overtake_it() {
-        let (mut port, wire) = faulty();
+        let (mut port, mut wire) = faulty();
         port.outgoing().order(Fate::Reorder, 1, |_| true);
         port.send_copy(b"last");
-        assert_eq!(sent(&mut port, &wire), [b""; 0]);
+        assert_eq!(sent(&mut port, &mut wire), [b""; 0]);
         let due = port.poll_timeout().unwrap();
         assert_eq!(due, Instant::ZERO + OVERTAKING_TIME);
         let before = std::time::Instant::now();
         port.wait(&Waker::new().unwrap(), Duration::from_secs(60)).unwrap();
         assert!(before.elapsed() < Duration::from_secs(30), "it slept over it");
         port.set_now(due);
-        assert_eq!(sent(&mut port, &wire), [b"last"]);
+        assert_eq!(sent(&mut port, &mut wire), [b"last"]);
     }
 
     #[test]
     fn no_more_is_received_than_was_asked_for() {
-        let (mut port, wire) = faulty();
+        let (mut port, mut wire) = faulty();
         port.incoming().set_rates(Rates { duplicate_ppm: MILLION, ..Rates::default() });
         for byte in 0..3 {
             wire.push(&[byte]);
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_link_that_holds_too_much_lets_the_oldest_go_in_order() {
-        let (mut port, wire) = faulty();
+        let (mut port, mut wire) = faulty();
         port.outgoing().set_rates(Rates {
             delay_ppm: MILLION,
             delay: Duration::from_secs(9),
@@ -342,9 +342,9 @@ mod tests {
         for byte in 0..=255 {
             assert!(port.send_copy(&[byte]));
         }
-        assert_eq!(sent(&mut port, &wire), [b""; 0]);
+        assert_eq!(sent(&mut port, &mut wire), [b""; 0]);
         port.send_copy(b"more");
-        assert_eq!(sent(&mut port, &wire), [[0]]);
+        assert_eq!(sent(&mut port, &mut wire), [[0]]);
         assert_eq!(port.account().held, MAX_HELD);
         drop(port);
     }
@@ -361,7 +361,7 @@ mod tests {
             let delay = Duration::from_millis(5);
             let rates =
                 Rates { loss_ppm, duplicate_ppm, corrupt_ppm, truncate_ppm, reorder_ppm, delay_ppm, delay };
-            let (mut port, wire) = faulty();
+            let (mut port, mut wire) = faulty();
             port.incoming().set_rates(rates);
             port.outgoing().set_rates(rates);
             let (mut now, mut arrived, mut gone) = (Instant::ZERO, 0, 0);
@@ -370,7 +370,7 @@ mod tests {
                 port.set_now(now);
                 prop_assert!(wire.push(&[1; 60]) && port.send_copy(&[2; 60]));
                 arrived += received(&mut port, 2).len();
-                gone += sent(&mut port, &wire).len();
+                gone += sent(&mut port, &mut wire).len();
                 prop_assert!(port.account().is_balanced());
             }
             // What was left on the wire may be delayed yet.
@@ -378,7 +378,7 @@ mod tests {
                 now = now + delay;
                 port.set_now(now);
                 arrived += received(&mut port, usize::MAX).len();
-                gone += sent(&mut port, &wire).len();
+                gone += sent(&mut port, &mut wire).len();
             }
             for (passed, counters) in [(arrived, port.incoming().counters()), (gone, port.outgoing().counters())] {
                 let FaultCounters { lost, duplicated, .. } = counters;

@@ -1,11 +1,10 @@
 //! A bounded lane of frames between two threads: one fills buffers, the other gives them back empty.
 
 use super::Waker;
-use crossbeam_queue::ArrayQueue;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Bytes of a lane's buffer: the longest FCoE frame with a tag, 2176, in whole cache lines and with room for what
@@ -31,42 +30,43 @@ pub(super) struct Parcel<M> {
 
 /// One direction. `spare + full = capacity` whenever nobody is between two calls: who has got a spare buffer has
 /// got the place for it too, so that nothing allocates and nothing grows.
-#[derive(Debug)]
-pub(super) struct Lane<M> {
-    full: ArrayQueue<Parcel<M>>,
-    spare: ArrayQueue<Buffer>,
-    /// Made by the first sleep: lanes of a simulation, which never sleeps, need no descriptors.
-    arrival: OnceLock<Waker>,
+pub(super) fn lane<M>(capacity: usize) -> (LaneSender<M>, LaneReceiver<M>) {
+    let (full, their_full) = rtrb::RingBuffer::new(capacity);
+    let (mut their_spare, spare) = rtrb::RingBuffer::new(capacity);
+    while their_spare.push(buffer()).is_ok() {}
+    let arrival = Arc::new(OnceLock::new());
+    let receiver = LaneReceiver { full: their_full, spare: their_spare, arrival: Arc::clone(&arrival) };
+    (LaneSender { full, spare, arrival }, receiver)
 }
 
-impl<M> Lane<M> {
-    pub(super) fn new(capacity: usize) -> Self {
-        let spare = ArrayQueue::new(capacity);
-        while spare.push(buffer()).is_ok() {}
-        Self { full: ArrayQueue::new(capacity), spare, arrival: OnceLock::new() }
-    }
+/// Made by the first sleep: lanes of a simulation, which never sleeps, need no descriptors.
+type Arrival = Arc<OnceLock<Waker>>;
 
+/// The end of a lane that frames are put on.
+#[derive(Debug)]
+pub(super) struct LaneSender<M> {
+    full: rtrb::Producer<Parcel<M>>,
+    spare: rtrb::Consumer<Buffer>,
+    arrival: Arrival,
+}
+
+/// The end of a lane that frames come out of.
+#[derive(Debug)]
+pub(super) struct LaneReceiver<M> {
+    full: rtrb::Consumer<Parcel<M>>,
+    spare: rtrb::Producer<Buffer>,
+    arrival: Arrival,
+}
+
+impl<M> LaneSender<M> {
     /// A buffer to put a frame into; `None` when the lane is full.
-    pub(super) fn take_spare(&self) -> Option<Buffer> {
-        self.spare.pop()
+    pub(super) fn take_spare(&mut self) -> Option<Buffer> {
+        self.spare.pop().ok()
     }
 
     /// Puts a frame on the lane for which [`Self::take_spare`] gave a buffer.
-    pub(super) fn push(&self, parcel: Parcel<M>) {
+    pub(super) fn push(&mut self, parcel: Parcel<M>) {
         assert!(self.full.push(parcel).is_ok(), "a lane has more buffers than it was made with");
-    }
-
-    /// The oldest frame. Its buffer, or another, goes back by [`Self::give_spare`].
-    pub(super) fn pop(&self) -> Option<Parcel<M>> {
-        self.full.pop()
-    }
-
-    pub(super) fn give_spare(&self, buffer: Buffer) {
-        assert!(self.spare.push(buffer).is_ok(), "a lane got back more buffers than it gave");
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.full.is_empty()
     }
 
     /// Wakes who waits for frames. Called once after a batch of [`Self::push`].
@@ -77,6 +77,17 @@ impl<M> Lane<M> {
             arrival.wake();
         }
     }
+}
+
+impl<M> LaneReceiver<M> {
+    /// The oldest frame. Its buffer, or another, goes back by [`Self::give_spare`].
+    pub(super) fn pop(&mut self) -> Option<Parcel<M>> {
+        self.full.pop().ok()
+    }
+
+    pub(super) fn give_spare(&mut self, buffer: Buffer) {
+        assert!(self.spare.push(buffer).is_ok(), "a lane got back more buffers than it gave");
+    }
 
     /// Sleeps until a frame is on the lane, `waker` is woken or `timeout` has passed.
     ///
@@ -85,7 +96,7 @@ impl<M> Lane<M> {
     pub(super) fn wait(&self, waker: &Waker, timeout: Duration) -> io::Result<()> {
         let arrival = self.arrival()?;
         arrival.prepare_to_sleep();
-        let result = waker.wait_with(arrival.as_fd(), timeout, || !self.is_empty());
+        let result = waker.wait_with(arrival.as_fd(), timeout, || !self.full.is_empty());
         arrival.awake();
         result
     }
@@ -95,7 +106,7 @@ impl<M> Lane<M> {
     /// # Errors
     /// As [`Self::wait`].
     pub(super) fn wait_alone(&self, timeout: Duration) -> io::Result<()> {
-        self.arrival()?.wait(timeout, || !self.is_empty())
+        self.arrival()?.wait(timeout, || !self.full.is_empty())
     }
 
     fn arrival(&self) -> io::Result<&Waker> {

@@ -4,11 +4,10 @@
 //! chunk, so nothing is copied or allocated after set-up. A full lane drops and counts, as a NIC's ring does.
 
 use super::chunks::{Chunks, checked_len};
-use super::lane::{BUFFER_LEN, Buffer, Lane, Parcel, buffer};
+use super::lane::{self, BUFFER_LEN, Buffer, LaneReceiver, LaneSender, Parcel, buffer};
 use super::{Frame, FrameAccount, Mode, Port, PortCounters, PortInfo, Waker};
 use fc::wire::ethernet::MAX_HEADER_LEN;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How large the parts of a memory port are.
@@ -48,23 +47,20 @@ pub fn wire(config: MemoryConfig) -> (MemoryPort, MemoryWire) {
 }
 
 fn wires(ring_frames: usize) -> (MemoryWire, MemoryWire) {
-    let (one, other) = (Arc::new(Lane::new(ring_frames)), Arc::new(Lane::new(ring_frames)));
-    (
-        MemoryWire { incoming: Arc::clone(&one), outgoing: Arc::clone(&other) },
-        MemoryWire { incoming: other, outgoing: one },
-    )
+    let (one, other) = (lane::lane(ring_frames), lane::lane(ring_frames));
+    (MemoryWire { incoming: one.1, outgoing: other.0 }, MemoryWire { incoming: other.1, outgoing: one.0 })
 }
 
 /// The bare end of a link.
 #[derive(Debug)]
 pub struct MemoryWire {
-    incoming: Arc<Lane<()>>,
-    outgoing: Arc<Lane<()>>,
+    incoming: LaneReceiver<()>,
+    outgoing: LaneSender<()>,
 }
 
 impl MemoryWire {
     /// Sends a copy of `bytes` at once; `false` when it was dropped: the link is full, or no chunk holds as much.
-    pub fn push(&self, bytes: &[u8]) -> bool {
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
         if bytes.len() > BUFFER_LEN {
             return false;
         }
@@ -76,12 +72,12 @@ impl MemoryWire {
     }
 
     /// The oldest frame that the port has flushed.
-    pub fn pop(&self) -> Option<Vec<u8>> {
+    pub fn pop(&mut self) -> Option<Vec<u8>> {
         self.pop_with(<[u8]>::to_vec)
     }
 
     /// What `read` makes of the oldest frame that the port has flushed.
-    pub fn pop_with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    pub fn pop_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let parcel = self.incoming.pop()?;
         let result = read(&parcel.buffer[..parcel.len.into()]);
         self.incoming.give_spare(parcel.buffer);
@@ -152,7 +148,7 @@ impl Port for MemoryPort {
 
     fn set_len(&mut self, frame: &mut Frame, len: usize) {
         self.chunks.of(frame);
-        frame.len = checked_len(len, BUFFER_LEN);
+        frame.set_len(checked_len(len, BUFFER_LEN));
     }
 
     fn capacity(&self) -> usize {
@@ -160,7 +156,7 @@ impl Port for MemoryPort {
     }
 
     fn send(&mut self, frame: Frame) {
-        let len = frame.len;
+        let len = frame.len() as u16;
         let chunk = self.chunks.take_back(frame);
         self.chunks.sending(1);
         self.queued.push((chunk as u16, len));
@@ -249,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_link_loses_what_is_longer_than_its_mtu() {
-        let (port, wire) = wire(SMALL);
+        let (port, mut wire) = wire(SMALL);
         let mut port = port.with_mtu(1500);
         assert!(port.send_copy(&[1; MAX_HEADER_LEN + 1500]) && port.send_copy(&[2; MAX_HEADER_LEN + 1501]));
         port.flush().unwrap();
@@ -259,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_wire_takes_and_gives_any_bytes() {
-        let (mut port, wire) = wire(SMALL);
+        let (mut port, mut wire) = wire(SMALL);
         assert!(wire.push(&[]) && wire.push(&[7; BUFFER_LEN]));
         assert!(!wire.push(&[7; BUFFER_LEN + 1]));
         let mut frames = Vec::new();

@@ -37,24 +37,45 @@ pub const MAX_CHUNKS: usize = 1 << 16;
 ///
 /// Dropping one loses its chunk until the port is closed, and closing then panics: give it back by
 /// [`Port::release`] or [`Port::send`].
-#[derive(Debug)]
 #[must_use = "a frame that is neither sent nor released is lost to its port"]
-pub struct Frame {
-    /// Which port it belongs to: another one's frame is refused.
-    port: u32,
-    chunk: u16,
-    len: u16,
-}
+pub struct Frame(
+    /// The number of its port, of its chunk, and its length, from the top. One word: with fields, a length that was
+    /// written a moment ago would have the whole frame's move wait until it is in the cache, for 4 ns.
+    u64,
+);
 
 impl Frame {
+    const fn new(port: u32, chunk: u16, len: u16) -> Self {
+        Self((port as u64) << 32 | (chunk as u64) << 16 | len as u64)
+    }
+
+    /// Which port it belongs to: another one's frame is refused.
+    const fn port(&self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    const fn chunk(&self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    const fn set_len(&mut self, len: u16) {
+        self.0 = self.0 >> 16 << 16 | len as u64;
+    }
+
     /// Bytes of the Ethernet frame, without FCS.
-    pub fn len(&self) -> usize {
-        self.len.into()
+    pub const fn len(&self) -> usize {
+        (self.0 & 0xffff) as usize
     }
 
     /// Whether it holds no bytes yet.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "frame of {} bytes in chunk {} of port {}", self.len(), self.chunk(), self.port())
     }
 }
 
@@ -242,7 +263,11 @@ mod tests {
 
     #[test]
     fn a_frame_is_one_word() {
-        assert_eq!(size_of::<Option<Frame>>(), 12);
+        let mut frame = Frame::new(u32::MAX - 1, 0x1234, 60);
+        frame.set_len(u16::MAX);
+        assert_eq!((frame.port(), frame.chunk(), frame.len()), (u32::MAX - 1, 0x1234, 0xffff));
+        frame.set_len(0);
+        assert!(frame.is_empty() && frame.chunk() == 0x1234);
         assert_eq!(size_of::<Frame>(), 8);
     }
 }

@@ -1,6 +1,7 @@
 //! The FC CRC (FC-FS-3, 5.4): CRC-32 as in Ethernet, over header, payload and fill bytes.
 
 /// The CRC of an FC frame from its header to its last fill byte. It stands on the wire in little-endian order.
+#[inline]
 pub fn fc_crc(frame: &[u8]) -> u32 {
     crc32fast::hash(frame)
 }

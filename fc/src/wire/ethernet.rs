@@ -70,6 +70,7 @@ pub struct EthernetHeader {
 
 impl EthernetHeader {
     /// Splits a frame into header and payload. A second tag stays in the payload, with its EtherType here.
+    #[inline]
     pub fn parse(frame: &[u8]) -> Result<(Self, &[u8]), WireError> {
         let truncated = |need| WireError::Truncated { what: "Ethernet header", need, have: frame.len() };
         let (header, rest) =

@@ -105,6 +105,7 @@ pub struct FcoeFrame<'a> {
 
 impl<'a> FcoeFrame<'a> {
     /// Finds the parts of an FCoE Ethernet payload. Checks length and version, not CRC and delimiters.
+    #[inline]
     pub fn parse(fcoe: &'a [u8]) -> Result<Self, WireError> {
         if fcoe.len() < MIN_LEN {
             return Err(WireError::Truncated { what: "FCoE frame", need: MIN_LEN, have: fcoe.len() });
@@ -127,12 +128,14 @@ impl<'a> FcoeFrame<'a> {
     }
 
     /// Computes the CRC and compares it with the frame's.
+    #[inline]
     pub fn check_crc(&self) -> Result<(), WireError> {
         let computed = fc_crc(self.covered);
         if computed == self.crc { Ok(()) } else { Err(WireError::Crc { found: self.crc, computed }) }
     }
 
     /// The FC header.
+    #[inline]
     pub fn header(&self) -> &'a FcHeader {
         FcHeader::ref_from(self.covered).expect("parse checked the length").0
     }
@@ -141,6 +144,7 @@ impl<'a> FcoeFrame<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`] when F_CTL counts more fill bytes than there are.
+    #[inline]
     pub fn payload(&self) -> Result<&'a [u8], WireError> {
         let (header, padded) = FcHeader::ref_from(self.covered)?;
         let fill = header.f_ctl.fill_len();

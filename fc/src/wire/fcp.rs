@@ -1,7 +1,6 @@
 //! FCP's information units (FCP-4, 9): SCSI over Fibre Channel.
 
 use super::WireError;
-use alloc::vec::Vec;
 use core::fmt;
 use zerocopy::byteorder::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -123,21 +122,21 @@ impl TaskManagement {
 }
 
 /// An FCP_CMND: its fixed part, additional CDB bytes and FCP_DL.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FcpCmnd {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FcpCmnd<'a> {
     /// The fixed part; its additional length is set by [`Self::emit`].
     pub fixed: FcpCmndFixed,
     /// CDB bytes after the first 16, a multiple of four.
-    pub additional_cdb: Vec<u8>,
+    pub additional_cdb: &'a [u8],
     /// FCP_DL: the most bytes of data that may move.
     pub data_len: u32,
     /// FCP_BIDIRECTIONAL_READ_DL, there when both RDDATA and WRDATA are set.
     pub bidirectional_read_len: Option<u32>,
 }
 
-impl FcpCmnd {
+impl<'a> FcpCmnd<'a> {
     /// Reads an FCP_CMND.
-    pub fn parse(iu: &[u8]) -> Result<Self, WireError> {
+    pub fn parse(iu: &'a [u8]) -> Result<Self, WireError> {
         let truncated = |need| WireError::Truncated { what: "FCP_CMND", need, have: iu.len() };
         let (fixed, rest) = FcpCmndFixed::read_from_prefix(iu).map_err(|_| truncated(CMND_FIXED_LEN + 4))?;
         let additional_len = usize::from(fixed.flags >> 2) * 4;
@@ -150,12 +149,7 @@ impl FcpCmnd {
         } else {
             None
         };
-        Ok(Self {
-            fixed,
-            additional_cdb: additional_cdb.to_vec(),
-            data_len: data_len.get(),
-            bidirectional_read_len,
-        })
+        Ok(Self { fixed, additional_cdb, data_len: data_len.get(), bidirectional_read_len })
     }
 
     /// Bytes that [`Self::emit`] writes.
@@ -174,7 +168,7 @@ impl FcpCmnd {
         let fixed = FcpCmndFixed { flags: self.fixed.flags & 3 | words << 2, ..self.fixed };
         let (head, rest) = buffer.split_at_mut(CMND_FIXED_LEN);
         head.copy_from_slice(fixed.as_bytes());
-        rest[..additional_len].copy_from_slice(&self.additional_cdb);
+        rest[..additional_len].copy_from_slice(self.additional_cdb);
         rest[additional_len..][..4].copy_from_slice(&self.data_len.to_be_bytes());
         if let Some(len) = self.bidirectional_read_len {
             rest[additional_len + 4..][..4].copy_from_slice(&len.to_be_bytes());
@@ -295,6 +289,7 @@ pub struct FcpRsp<'a> {
 
 impl<'a> FcpRsp<'a> {
     /// Reads an FCP_RSP. The lengths may be absent where no flag needs them.
+    #[inline]
     pub fn parse(iu: &'a [u8]) -> Result<Self, WireError> {
         let truncated = |need| WireError::Truncated { what: "FCP_RSP", need, have: iu.len() };
         let (fixed, rest) =
@@ -326,6 +321,12 @@ impl<'a> FcpRsp<'a> {
     /// Bytes that [`Self::emit`] writes.
     pub fn len(&self) -> usize {
         RSP_LEN + self.info.len() + self.sense.len()
+    }
+
+    /// Whether it says no more than that the command has ended in GOOD with all data.
+    #[inline]
+    pub const fn is_good(&self) -> bool {
+        self.status == 0 && self.flags == 0 && self.retry_delay == 0
     }
 
     /// RSP_CODE, where RSP_INFO is there.
@@ -431,7 +432,7 @@ mod tests {
                     flags: flags | u8::try_from(words).unwrap() << 2,
                     cdb,
                 },
-                additional_cdb: alloc::vec![0x5a; words * 4],
+                additional_cdb: &[0x5a; MAX_ADDITIONAL_CDB_LEN][..words * 4],
                 data_len,
                 bidirectional_read_len: (flags == 3).then_some(read_len),
             };

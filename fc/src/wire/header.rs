@@ -47,6 +47,7 @@ pub const UNASSIGNED_XID: u16 = 0xffff;
 
 impl FcHeader {
     /// The header at the front of `bytes`, and what follows it.
+    #[inline]
     pub fn ref_from(bytes: &[u8]) -> Result<(&Self, &[u8]), WireError> {
         Self::ref_from_prefix(bytes).map_err(|_| WireError::Truncated {
             what: "FC header",

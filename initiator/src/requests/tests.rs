@@ -86,7 +86,7 @@ fn ended(status: Status, sense: Option<Sense>) -> Ended {
 
 fn completion(command: Command, result: Result<Ended, TransportError>) -> Completion {
     let Command { tag, transfer, .. } = command;
-    Completion { tag, result, transfer, latency: Duration::ZERO }
+    Completion { tag, result, transfer }
 }
 
 fn at(ms: u64) -> Instant {

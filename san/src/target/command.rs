@@ -167,7 +167,7 @@ fn refused(refusal: Refusal) -> State {
 }
 
 /// What an FCP_CMND may not say here: bidirectional commands, longer CDBs, ACA, several functions at once.
-fn check_fields(cmnd: &FcpCmnd) -> Result<(), RspCode> {
+fn check_fields(cmnd: &FcpCmnd<'_>) -> Result<(), RspCode> {
     const ATTRIBUTE_MASK: u8 = 0x07;
     const ATTRIBUTE_ACA: u8 = 0x04;
     let FcpCmndFixed { attribute, task_management, .. } = cmnd.fixed;
@@ -185,7 +185,7 @@ fn collected(exchanges: &Exchanges) -> usize {
 }
 
 /// TASK SET FULL, without a slot to keep it in.
-fn refuse_without_exchange(out: &mut Egress, frame: &Incoming<'_>, cmnd: &FcpCmnd) {
+fn refuse_without_exchange(out: &mut Egress, frame: &Incoming<'_>, cmnd: &FcpCmnd<'_>) {
     let mut iu = [0; MAX_RSP_LEN];
     let refusal = Response::Refused(Status::TASK_SET_FULL.into());
     let len = response(&mut iu, &refusal, -i64::from(cmnd.data_len));

@@ -316,7 +316,7 @@ pub(super) fn data_header(
     }
 }
 
-pub(super) fn cmnd(lun: u16, cdb: &[u8], data_len: u32, io: Io<'_>) -> FcpCmnd {
+pub(super) fn cmnd(lun: u16, cdb: &[u8], data_len: u32, io: Io<'_>) -> FcpCmnd<'static> {
     let mut bytes = [0; 16];
     bytes[..cdb.len()].copy_from_slice(cdb);
     FcpCmnd {
@@ -332,7 +332,7 @@ pub(super) fn cmnd(lun: u16, cdb: &[u8], data_len: u32, io: Io<'_>) -> FcpCmnd {
             },
             cdb: bytes,
         },
-        additional_cdb: Vec::new(),
+        additional_cdb: &[],
         data_len,
         bidirectional_read_len: None,
     }

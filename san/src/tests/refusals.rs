@@ -302,7 +302,7 @@ fn commands_that_fcp_allows_and_we_do_not() {
     let (mut net, host) = ready();
     let invalid = fc::wire::fcp::RspCode::INVALID_FIELDS.0;
     let mut long = cmnd(0, &read_10(0, 1), 512, Io::In(512));
-    long.additional_cdb = vec![0; 16];
+    long.additional_cdb = &[0; 16];
     let mut both = cmnd(0, &read_10(0, 1), 512, Io::In(512));
     both.fixed.flags = 3;
     both.bidirectional_read_len = Some(512);

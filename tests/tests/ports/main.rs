@@ -161,7 +161,7 @@ fn wireshark_reads_what_a_port_recorded() {
         return tests::skip("tshark is not installed");
     }
     let path = std::env::temp_dir().join(format!("xfcoe-capture-{}.pcapng", std::process::id()));
-    let (port, wire) = memory::wire(MemoryConfig::default());
+    let (port, mut wire) = memory::wire(MemoryConfig::default());
     let mut capture = Capture::new(port, &path).unwrap();
     assert!(capture.send_copy(&frame(1, 2172, false)));
     capture.flush().unwrap();

@@ -36,7 +36,7 @@ fn cmnd(
 ) -> (FcHeader, Vec<u8>) {
     let lun = Lun::single(1).expect("a single-level LUN");
     let fixed = FcpCmndFixed { lun, crn: 0, attribute: 0, task_management, flags, cdb };
-    let cmnd = FcpCmnd { fixed, additional_cdb: Vec::new(), data_len, bidirectional_read_len: None };
+    let cmnd = FcpCmnd { fixed, additional_cdb: &[], data_len, bidirectional_read_len: None };
     let mut iu = [0; CMND_LEN];
     cmnd.emit(&mut iu);
     let header = request(RCtl::COMMAND, FcType::FCP, TARGET, ox_id);

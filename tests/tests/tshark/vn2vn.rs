@@ -23,7 +23,7 @@ pub(crate) fn login() -> Vec<(bool, Vec<u8>)> {
         luns: Vec::new(),
         ..TargetConfig::default()
     };
-    let (port, wire) = wire(MemoryConfig::default());
+    let (port, mut wire) = wire(MemoryConfig::default());
     let config = SanConfig { mode: Mode::Vn2vn, targets: vec![target], ..SanConfig::default() };
     let mut san = San::new(port, &config).unwrap();
     let mut now = Instant::ZERO;

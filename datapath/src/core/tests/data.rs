@@ -33,8 +33,9 @@ fn a_long_cdb_is_sent_whole() {
     let cdb = Cdb::new(&[0x7f; 32]);
     bench.consumer.submit(Command { action: Action::Scsi(cdb), ..command(1) }).unwrap();
     bench.step();
-    let cmnd = FcpCmnd::parse(&bench.sent()[0].payload).unwrap();
-    assert_eq!((cmnd.fixed.cdb, cmnd.additional_cdb), ([0x7f; 16], vec![0x7f; 16]));
+    let sent = bench.sent();
+    let cmnd = FcpCmnd::parse(&sent[0].payload).unwrap();
+    assert_eq!((cmnd.fixed.cdb, cmnd.additional_cdb), ([0x7f; 16], &[0x7f; 16][..]));
     assert_eq!((cmnd.data_len, cmnd.fixed.flags), (0, 16));
 }
 
@@ -58,10 +59,10 @@ fn read_data_lands_at_its_offset_whatever_the_order() {
         assert_eq!(completion.tag, 7);
         let ended = completion.result.unwrap();
         assert_eq!((ended.status, ended.transferred as usize), (Status::GOOD, DATA_LEN));
-        assert_eq!(completion.latency, Duration::from_micros(50));
         assert_eq!(completion.transfer.into_buffer().unwrap().as_ref(), data);
         assert_eq!(bench.core.exchanges.open(), 0);
-        assert_eq!(bench.core.report().latency_ns.len(), 1);
+        let latency_ns = bench.core.report().latency_ns;
+        assert_eq!((latency_ns.len(), latency_ns.equivalent(latency_ns.max(), 50_000)), (1, true));
     }
 }
 
