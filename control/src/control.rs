@@ -348,6 +348,8 @@ impl Control {
             max_payload_len: target.max_payload_len,
             e_d_tov: target.e_d_tov,
             r_a_tov: target.r_a_tov,
+            retry: target.has_retry(),
+            confirm: target.has_confirm(),
         };
         edge.send(ToCore::SetNexus(nexus, Box::new(addresses)));
         self.scans.start(now, target.port_name, nexus);

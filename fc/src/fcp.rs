@@ -1,8 +1,9 @@
 //! An FCP exchange as its initiator sees it (FCP-4, 4 and 9): which data has come, and what a response means.
 
-use crate::messages::{Ended, TransportError};
+use crate::messages::{Ended, Transfer, TransportError};
 use crate::wire::els::{ElsReply, ExchangeStatus, Explanation, Reason};
 use crate::wire::fcp::{FcpRsp, RspCode};
+use crate::wire::header::RCtl;
 use crate::wire::scsi::{Sense, Status};
 
 /// Ranges that may arrive ahead of a gap before further ones are refused. A fabric that delivers in order needs
@@ -150,8 +151,11 @@ pub enum Standing {
         /// Bytes of data that it has seen so far. Some targets don't count, and say 0.
         moved: u32,
     },
-    /// It waits for us: for write data.
-    Waiting,
+    /// It waits for us: for write data, or for the confirmation of its response.
+    Waiting {
+        /// Bytes of data that it has seen so far.
+        moved: u32,
+    },
     /// It has sent its response.
     Complete,
     /// It knows no such exchange: the command or the response was lost. Some targets say so, too, of every exchange that
@@ -172,7 +176,7 @@ impl Standing {
                 } else if has(ExchangeStatus::HAS_INITIATIVE) {
                     Self::Working { moved: status.fc4_value.get() }
                 } else {
-                    Self::Waiting
+                    Self::Waiting { moved: status.fc4_value.get() }
                 })
             }
             ElsReply::Reject(reject) if reject.reason == Reason::UNSUPPORTED => Some(Self::Unsupported),
@@ -181,6 +185,20 @@ impl Standing {
             }
             _ => None,
         }
+    }
+}
+
+/// What an exchange misses by its target's word, for SRR (FCP-4, 12.5): the kind of information unit, and from which
+/// offset on. `received` bytes of a read are here without a gap.
+pub fn missing(transfer: &Transfer, standing: Standing, received: u32) -> (RCtl, u32) {
+    let len = u32::try_from(transfer.len()).expect("a buffer's length fits FCP_DL");
+    match (transfer, standing) {
+        (Transfer::Read(_), _) if received < len => (RCtl::DATA, received),
+        (Transfer::Write(_), Standing::Waiting { moved } | Standing::Working { moved }) if moved < len => {
+            // Data is asked for by words.
+            (RCtl::DATA_DESCRIPTOR, moved & !3)
+        }
+        _ => (RCtl::STATUS, 0),
     }
 }
 
@@ -277,6 +295,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_known_by_both_sides_word() {
+        let (working, waiting) = (Standing::Working { moved: 5 }, Standing::Waiting { moved: 9 });
+        let buffer = || alloc::vec![0; 16].into_boxed_slice();
+        let cases = [
+            (Transfer::Read(buffer()), Standing::Complete, 7, (RCtl::DATA, 7)),
+            (Transfer::Read(buffer()), waiting, 16, (RCtl::STATUS, 0)),
+            (Transfer::Write(buffer()), waiting, 0, (RCtl::DATA_DESCRIPTOR, 8)),
+            (Transfer::Write(buffer()), working, 16, (RCtl::DATA_DESCRIPTOR, 4)),
+            (Transfer::Write(buffer()), Standing::Waiting { moved: 16 }, 16, (RCtl::STATUS, 0)),
+            (Transfer::Write(buffer()), Standing::Complete, 16, (RCtl::STATUS, 0)),
+            (Transfer::None, Standing::Complete, 0, (RCtl::STATUS, 0)),
+        ];
+        for (transfer, standing, received, expected) in cases {
+            assert_eq!(missing(&transfer, standing, received), expected, "{transfer:?} {standing:?}");
+        }
+    }
+
+    #[test]
     fn a_targets_account_is_read() {
         let status = |e_stat| {
             ElsReply::Rec(ExchangeStatus {
@@ -292,7 +328,7 @@ mod tests {
         };
         let reject = |reason, explanation| ElsReply::Reject(LsRjt::new(reason, explanation));
         let cases = [
-            (status(0), Some(Standing::Waiting)),
+            (status(0), Some(Standing::Waiting { moved: 5 })),
             (status(ExchangeStatus::HAS_INITIATIVE), Some(Standing::Working { moved: 5 })),
             (status(ExchangeStatus::COMPLETE | ExchangeStatus::HAS_INITIATIVE), Some(Standing::Complete)),
             (LsRjt::NO_SUCH_EXCHANGE.into(), Some(Standing::Unknown)),

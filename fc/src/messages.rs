@@ -32,6 +32,10 @@ pub struct Nexus {
     pub e_d_tov: Duration,
     /// How long a frame may live in the fabric: an aborted exchange's OX_ID rests for this long.
     pub r_a_tov: Duration,
+    /// Whether both sides agreed that lost sequences are asked for again, by SRR.
+    pub retry: bool,
+    /// Whether both sides agreed to FCP_CONF.
+    pub confirm: bool,
 }
 
 /// A nexus's place in every core's table. It stays the same when its remote port logs in again.

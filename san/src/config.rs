@@ -38,6 +38,10 @@ pub struct SanConfig {
     pub max_payload_len: u16,
     /// The most bytes that one FCP_XFER_RDY asks for; 0 asks for a whole write at once.
     pub max_burst_len: u32,
+    /// Whether targets send lost sequences again, by SRR, to initiators that agree to it in PRLI.
+    pub retransmission: bool,
+    /// Whether targets ask for FCP_CONF, from initiators that agree to it in PRLI.
+    pub confirmation: bool,
     /// What goes wrong all along.
     pub faults: FaultsConfig,
     /// Where the program that runs the SAN takes orders: the path of a unix socket.
@@ -55,6 +59,8 @@ impl Default for SanConfig {
             e_d_tov_ms: 2000,
             max_payload_len: MAX_PAYLOAD_LEN as u16,
             max_burst_len: 0,
+            retransmission: true,
+            confirmation: false,
             faults: FaultsConfig::default(),
             control: None,
         }

@@ -14,6 +14,8 @@ pub struct Counters {
     pub commands: u64,
     /// Commands that ended in another status than GOOD.
     pub failed_commands: u64,
+    /// Sequences sent again, or asked for again, as SRR wanted it.
+    pub retransmissions: u64,
     /// Bytes of FCP_DATA sent.
     pub read_bytes: u64,
     /// Bytes of FCP_DATA received and kept.

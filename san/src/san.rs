@@ -127,7 +127,7 @@ impl<P: Port> San<P> {
             self.topology.transmit(&mut self.egress);
         }
         budget = self.egress.transmit(&mut self.port, budget, &mut self.counters);
-        budget = self.targets.transmit(&mut self.port, self.egress.tag, budget, &mut self.counters);
+        budget = self.targets.transmit(now, &mut self.port, self.egress.tag, budget, &mut self.counters);
         budget < SEND_BURST
     }
 

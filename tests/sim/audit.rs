@@ -53,7 +53,7 @@ impl Audit {
                     self.logins.remove(&pair);
                 }
             }
-            (RCtl::COMMAND, FcType::FCP) | (RCtl::ELS_REQUEST, FcType::ELS) => {
+            (RCtl::COMMAND | RCtl::FC4_REQUEST, FcType::FCP) | (RCtl::ELS_REQUEST, FcType::ELS) => {
                 self.check_login(header)?;
                 self.check_rest(now, ox_id)?;
             }

@@ -127,6 +127,7 @@ fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {
     let r_a_tov_ms = chance.one_of(&[4000, 10_000]);
     let e_d_tov_ms = chance.one_of(&[1000, 2000]);
     let fka_adv_period_ms = chance.one_of(&[250, 1000, 8000]);
+    let (retransmission, confirmation) = (chance.happens(500_000), chance.happens(500_000));
     let max_burst_len = chance.one_of(&[0, 4096, 16_384]);
     let max_payload_len = chance.one_of(&[512, 2048, 2112, 2112]);
     let block_bytes = chance.one_of(&[512, 512, 4096]);
@@ -171,6 +172,8 @@ fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {
             e_d_tov_ms,
             max_payload_len,
             max_burst_len,
+            retransmission,
+            confirmation,
             ..SanConfig::default()
         }
     };
@@ -207,14 +210,17 @@ impl fmt::Display for Plan {
         }
         writeln!(
             f,
-            "  R_A_TOV {} ms, E_D_TOV {} ms, FKA_ADV_PERIOD {} ms, VLAN {:?}, MTU {}, payload {}, burst {}",
+            "  R_A_TOV {} ms, E_D_TOV {} ms, FKA_ADV_PERIOD {} ms, VLAN {:?}, MTU {}, payload {}, burst {}, \
+             retransmission {}, confirmation {}",
             san.r_a_tov_ms,
             san.e_d_tov_ms,
             san.fcf.fka_adv_period_ms,
             san.vlan,
             host.mtu,
             san.max_payload_len,
-            san.max_burst_len
+            san.max_burst_len,
+            san.retransmission,
+            san.confirmation
         )?;
         let lun = &san.targets[0].luns[0];
         writeln!(f, "  LUNs of {} bytes in blocks of {}", lun.size_bytes, lun.block_bytes)?;

@@ -20,6 +20,8 @@ const RANGE_LEN: u64 = 16 << 20;
 
 /// What is left at a loss of so many frames in a million.
 struct Bound {
+    io_len: usize,
+    depth: usize,
     loss_ppm: u32,
     /// Of the rate without loss.
     least_share: f64,
@@ -35,9 +37,19 @@ impl Bound {
     }
 }
 
-const BOUNDS: [Bound; 2] = [
-    Bound { loss_ppm: 1_000, least_share: 0.8, p999: Duration::from_millis(20) },
-    Bound { loss_ppm: 10_000, least_share: 0.4, p999: Duration::from_millis(100) },
+const fn bound((io_len, depth): (usize, usize), loss_ppm: u32, least_share: f64, p999_ms: u64) -> Bound {
+    Bound { io_len, depth, loss_ppm, least_share, p999: Duration::from_millis(p999_ms) }
+}
+
+const SHORT: (usize, usize) = (4096, 32);
+/// What is out at a time fits a veth's ring.
+const LONG: (usize, usize) = (64 << 10, 4);
+
+const BOUNDS: [Bound; 4] = [
+    bound(SHORT, 1_000, 0.8, 20),
+    bound(SHORT, 10_000, 0.4, 100),
+    bound(LONG, 1_000, 0.7, 20),
+    bound(LONG, 10_000, 0.2, 100),
 ];
 
 #[derive(Debug)]
@@ -47,12 +59,12 @@ struct Measured {
     longest: Duration,
 }
 
-fn measure(disk: &Disk, read_percent: u8) -> Measured {
+fn measure(disk: &Disk, bound: &Bound, read_percent: u8) -> Measured {
     let workload = Workload {
         order: workload::Order::Random,
         read_percent,
-        io_len: 4096,
-        depth: 32,
+        io_len: bound.io_len,
+        depth: bound.depth,
         range: 0..RANGE_LEN,
         end: End::After(ROUND),
     };
@@ -88,13 +100,15 @@ fn lost_frames_cost_milliseconds() {
         for (what, read_percent) in [("reads", 100), ("writes", 0)] {
             for bound in BOUNDS {
                 let is_kept = (0..ATTEMPTS).any(|_| {
-                    let good = measure(disk, read_percent);
+                    let good = measure(disk, &bound, read_percent);
                     lose(bound.loss_ppm);
-                    let lossy = measure(disk, read_percent);
+                    let lossy = measure(disk, &bound, read_percent);
                     lose(0);
                     let share = lossy.iops / good.iops;
                     eprintln!(
-                        "LOSS 4 KiB {what}, depth 32, {} ppm lost: {share:.2} of the rate, {lossy:.0?}; none lost: {good:.0?}",
+                        "LOSS {} KiB {what}, depth {}, {} ppm lost: {share:.2} of the rate, {lossy:.0?}; none lost: {good:.0?}",
+                        bound.io_len >> 10,
+                        bound.depth,
                         bound.loss_ppm
                     );
                     bound.is_kept(&good, &lossy)

@@ -161,6 +161,8 @@ impl Rig {
             max_payload_len: MAX_PAYLOAD_LEN as u16,
             e_d_tov: Duration::from_secs(2),
             r_a_tov: Duration::from_secs(10),
+            retry: true,
+            confirm: false,
         };
         let id = nexus_id(vn_port);
         let link = self.core.control_link();

@@ -18,6 +18,7 @@ const SPARE_OX_IDS: usize = 512;
 ///  Free --command--> Open --FCP_RSP, all data moved----------------------------------> Free, and its OX_ID
 ///                     |---FCP_RSP, read data missing--> Answered --data comes--------> Free, and its OX_ID
 ///                     |                                    +-------none comes--------> Free; its OX_ID rests
+///                     |                                    +-------SRR, if agreed to-> Open
 ///                     |---the target says by REC that it is over---------------------> Free; its OX_ID rests
 ///                     +---time-out, or lost write data: ABTS--> Aborting --answered--> Free; its OX_ID rests
 /// ```
@@ -59,9 +60,13 @@ pub(super) struct Exchange {
     pub(super) lun: Lun,
     /// The function that it is about, instead of a SCSI command.
     pub(super) function: TaskManagement,
+    /// Something of it was asked for again: frames may come twice, and late.
+    pub(super) is_recovered: bool,
+    /// The response asks for FCP_CONF.
+    pub(super) is_to_confirm: bool,
     // And from here on, where something is missing.
-    /// The OX_ID of the question that is out about it.
-    question: Option<u16>,
+    /// The question that is out about it.
+    question: Option<(u16, Question)>,
     /// How long it may be silent before the next look.
     pub(super) patience: Duration,
     /// What had moved at the last look.
@@ -73,6 +78,15 @@ pub(super) struct Exchange {
     /// What became of a command that is being aborted.
     pub(super) error: TransportError,
     pub(super) answer: Option<Ended>,
+}
+
+/// A request about an exchange, under an OX_ID of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Question {
+    /// REC: how does it stand?
+    Standing,
+    /// SRR: send this again.
+    Again,
 }
 
 /// Write data that the target has asked for and that is not sent yet.
@@ -175,9 +189,9 @@ impl ExchangeTable {
     }
 
     /// An OX_ID for a question about an exchange.
-    pub(super) fn open_question(&mut self, index: u16) -> Option<u16> {
+    pub(super) fn open_question(&mut self, index: u16, question: Question) -> Option<u16> {
         let ox_id = self.ox_ids.take(Use::Question(index))?;
-        let earlier = self.exchanges[usize::from(index)].question.replace(ox_id);
+        let earlier = self.exchanges[usize::from(index)].question.replace((ox_id, question));
         assert!(earlier.is_none(), "one question at a time");
         self.questions += 1;
         Some(ox_id)
@@ -185,7 +199,7 @@ impl ExchangeTable {
 
     /// Ends the question about an exchange, if one is out: it was answered, or the OX_ID rests.
     pub(super) fn close_question(&mut self, index: u16, rests_until: Option<Instant>) {
-        let Some(ox_id) = self.exchanges[usize::from(index)].question.take() else { return };
+        let Some((ox_id, _)) = self.exchanges[usize::from(index)].question.take() else { return };
         self.questions -= 1;
         match rests_until {
             None => self.ox_ids.free(ox_id),
@@ -295,6 +309,8 @@ impl Exchange {
             lun: Lun::default(),
             function: TaskManagement::NONE,
             question: None,
+            is_recovered: false,
+            is_to_confirm: false,
             patience: Duration::ZERO,
             seen: 0,
             told: 0,
@@ -308,8 +324,9 @@ impl Exchange {
         self.phase != Phase::Free
     }
 
-    pub(super) const fn has_question(&self) -> bool {
-        self.question.is_some()
+    /// The question that is out about it.
+    pub(super) fn question(&self) -> Option<Question> {
+        self.question.map(|(_, question)| question)
     }
 
     /// Whether write data may be on its way to the target.
@@ -349,7 +366,7 @@ mod tests {
             table.allocate().unwrap().1.phase = Phase::Open;
         }
         assert_eq!((table.open(), table.has_free()), (8192 - SPARE_OX_IDS, false));
-        assert!(table.allocate().is_none() && table.open_question(0).is_some());
+        assert!(table.allocate().is_none() && table.open_question(0, Question::Standing).is_some());
     }
 
     /// Exchanges that are lost again and again take OX_IDs with them, and no exchange.
@@ -371,11 +388,11 @@ mod tests {
         let mut table = ExchangeTable::new(OxIds::new(0, 7));
         let (index, exchange) = table.allocate().unwrap();
         exchange.phase = Phase::Open;
-        let question = table.open_question(index).unwrap();
+        let question = table.open_question(index, Question::Standing).unwrap();
         assert_eq!((table.use_of(question), table.questions()), (Use::Question(index), 1));
         table.close_question(index, None);
         assert_eq!((table.use_of(question), table.questions()), (Use::Free, 0));
-        let question = table.open_question(index).unwrap();
+        let question = table.open_question(index, Question::Again).unwrap();
         table.close_question(index, Some(Instant::from_nanos(1)));
         assert_eq!((table.use_of(question), table.questions()), (Use::Forgotten, 0));
         table.close_question(index, None);

@@ -15,6 +15,7 @@ mod latency;
 mod nexus;
 mod ox_ids;
 mod recovery;
+mod retransmission;
 mod rx;
 mod stats;
 mod task_management;

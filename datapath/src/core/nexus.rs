@@ -19,6 +19,8 @@ pub(super) struct NexusEntry {
     pub(super) latency: Latency,
     /// What its answers to questions are worth.
     pub(super) answers: Answers,
+    /// Data of an exchange has come after the response that belongs to it.
+    pub(super) is_reordered: bool,
     front: [u8; MAX_FRONT_LEN],
     ethernet_len: usize,
 }
@@ -50,7 +52,14 @@ impl NexusEntry {
         let mut front = [0; MAX_FRONT_LEN];
         let ethernet_len = ethernet.emit(&mut front);
         front[ethernet_len + PROLOGUE_LEN..][..HEADER_LEN].copy_from_slice(header.as_bytes());
-        Self { nexus: *nexus, latency: Latency::default(), answers: Answers::UNTRIED, front, ethernet_len }
+        Self {
+            nexus: *nexus,
+            latency: Latency::default(),
+            answers: Answers::UNTRIED,
+            is_reordered: false,
+            front,
+            ethernet_len,
+        }
     }
 
     /// How long its target may be silent before it is asked.

@@ -16,7 +16,7 @@ pub(super) enum Use {
     Free,
     /// The command of the exchange at this index.
     Command(u16),
-    /// A question, by REC, about the command of the exchange at this index.
+    /// A question, by REC or SRR, about the command of the exchange at this index.
     Question(u16),
     /// A request whose reply is of no interest: RRQ, or a question that was answered otherwise. It rests, too.
     Forgotten,

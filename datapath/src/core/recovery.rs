@@ -1,22 +1,22 @@
 //! What is done about exchanges that are silent, or miss something (FCP-4, 12).
 //!
 //! A target that is silent for longer than it usually takes is asked by REC, which costs two short frames and harms
-//! nothing. If it works on the command, it gets more time, twice as much each time. If it is done with the command or
-//! knows nothing of it, a frame was lost, and the command ends at once, for its consumer to repeat it (`answers.rs` says
-//! when that is believed). Where the target
-//! may still hold the exchange, it is aborted before: no write data of it can then reach the disk after that of its
-//! repetition. So it is when a target has less of a write than was sent to it.
+//! nothing. If it works on the command, it gets more time, twice as much each time. If it is done with the command, waits
+//! for write data that was sent, or has less of it than was sent, a frame was lost. Where both sides have agreed to it,
+//! what was lost is asked for again (`retransmission.rs`). Else, and when the target knows nothing of the command, this
+//! ends at once, for its consumer to repeat it (`answers.rs` says when that is believed). Where the target may still hold
+//! the exchange, it is aborted before: no write data of it can then reach the disk after that of its repetition.
 //!
 //! An OX_ID of which frames are missing rests for R_A_TOV, singly: the others stay.
 
 use super::Core;
 use super::answers::Answers;
-use super::exchange::Phase;
+use super::exchange::{Phase, Question};
 use super::nexus::{FrameFields, NexusEntry};
 use super::ox_ids::{Qualified, Rest};
 use super::wheel::TICK;
 use crate::port::Port;
-use fc::fcp::Standing;
+use fc::fcp::{Standing, missing};
 use fc::messages::{Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::els::{ElsRequest, ExchangeIds};
@@ -60,6 +60,7 @@ impl<P: Port> Core<P> {
         match exchange.phase {
             Phase::Open if is_over => self.abort(now, index, TransportError::TimedOut),
             Phase::Open => self.wait_or_ask(now, index),
+            Phase::Answered if !is_over && self.can_ask_again(index) => self.ask_for_data(now, index),
             Phase::Answered => {
                 let expected = exchange.answer.expect("it is answered").transferred;
                 let moved = exchange.moved.contiguous();
@@ -80,6 +81,7 @@ impl<P: Port> Core<P> {
         let e_d_tov = entry.nexus.e_d_tov;
         let wait = if moved != exchange.seen || exchange.burst.is_some() {
             exchange.seen = moved;
+            exchange.patience = entry.patience();
             exchange.patience
         } else if entry.answers == Answers::Never {
             exchange.expires.since(now)
@@ -96,24 +98,50 @@ impl<P: Port> Core<P> {
 
     /// Sends REC for an exchange, if that can be done now.
     fn ask(&mut self, now: Instant, index: u16) -> bool {
+        let exchange = self.exchanges.get(index);
+        let rec = ElsRequest::Rec(ExchangeIds::new(exchange.our_id, exchange.ox_id, exchange.rx_id));
+        let is_sent = self.send_question(
+            now,
+            index,
+            Question::Standing,
+            (RCtl::ELS_REQUEST, FcType::ELS),
+            &rec.to_payload(),
+        );
+        self.counters.questions += u64::from(is_sent);
+        is_sent
+    }
+
+    /// Sends a question about an exchange under an OX_ID of its own, if that can be done now. An earlier one is forgotten.
+    pub(super) fn send_question(
+        &mut self,
+        now: Instant,
+        index: u16,
+        question: Question,
+        kind: (RCtl, FcType),
+        payload: &[u8],
+    ) -> bool {
         self.forget_question(now, index);
         if self.exchanges.questions() >= MAX_QUESTIONS {
             return false;
         }
         let Some(frame) = self.allocate() else { return false };
-        let Some(ox_id) = self.exchanges.open_question(index) else {
+        let Some(ox_id) = self.exchanges.open_question(index, question) else {
             self.port.release(frame);
             return false;
         };
-        let exchange = self.exchanges.get(index);
-        let rec = ElsRequest::Rec(ExchangeIds::new(exchange.our_id, exchange.ox_id, exchange.rx_id));
-        self.counters.questions += 1;
-        self.send_fields(frame, exchange.nexus, &els_request(ox_id), &rec.to_payload());
+        let nexus = self.exchanges.get(index).nexus;
+        self.send_fields(frame, nexus, &request(kind, ox_id), payload);
         true
     }
 
     /// Acts on what a target says of an exchange.
-    pub(super) fn handle_standing(&mut self, now: Instant, index: u16, standing: Option<Standing>) {
+    pub(super) fn handle_standing(
+        &mut self,
+        now: Instant,
+        index: u16,
+        standing: Option<Standing>,
+        rx_id: u16,
+    ) {
         self.exchanges.close_question(index, None);
         let Some(standing) = standing else { return };
         let exchange = self.exchanges.get_mut(index);
@@ -122,29 +150,55 @@ impl<P: Port> Core<P> {
         if !has_rx_id {
             entry.answers.note(standing != Standing::Unknown);
         }
+        if !has_rx_id && entry.nexus.retry {
+            // By which the target is told what it is to send again.
+            exchange.rx_id = rx_id;
+        }
         let age = now.since(exchange.started);
         let is_believed =
             entry.answers.conclusive_after(has_rx_id, entry.nexus.e_d_tov).is_some_and(|after| age >= after);
-        let is_write = matches!(exchange.transfer, Transfer::Write(_));
+        let (is_write, confirms) = (matches!(exchange.transfer, Transfer::Write(_)), entry.nexus.confirm);
         let sent = exchange.moved.contiguous();
         // What moved after the question is news that the answer doesn't know.
         let is_current = sent == exchange.seen && exchange.burst.is_none();
         match standing {
             Standing::Unsupported => entry.answers = Answers::Never,
-            Standing::Complete if is_current => self.fail_lost(now, index),
             Standing::Unknown if is_current && is_believed => self.fail_lost(now, index),
-            Standing::Waiting if is_current && is_write => self.abort_lost(now, index),
-            // Told twice: a target may take questions faster than data.
-            Standing::Working { moved }
-                if is_current && is_write && moved == exchange.told && moved < sent && moved > 0 =>
-            {
-                self.abort_lost(now, index);
+            Standing::Complete if is_current => self.recover(now, index, standing),
+            // For write data, or for a confirmation.
+            Standing::Waiting { .. } if is_current && (is_write || confirms) => {
+                self.recover(now, index, standing);
+            }
+            // It doesn't work but wait, and how long that takes says nothing of it. Told twice, if it costs the command: a
+            // target may take questions faster than data.
+            Standing::Working { moved } if is_current && is_write && moved < sent && moved > 0 => {
+                if moved == exchange.told || entry.nexus.retry {
+                    return self.recover(now, index, standing);
+                }
+                exchange.told = moved;
+                let soon = now + entry.patience();
+                self.look_at_by(index, soon);
             }
             Standing::Working { moved } => {
                 exchange.told = moved;
-                entry.latency.note(age);
+                if !exchange.is_recovered {
+                    entry.latency.note(age);
+                }
             }
-            Standing::Complete | Standing::Unknown | Standing::Waiting => {}
+            Standing::Complete | Standing::Unknown | Standing::Waiting { .. } => {}
+        }
+    }
+
+    /// Asks for what was lost, or ends the command.
+    fn recover(&mut self, now: Instant, index: u16, standing: Standing) {
+        if self.can_ask_again(index) {
+            let exchange = self.exchanges.get(index);
+            let (r_ctl, offset) = missing(&exchange.transfer, standing, exchange.moved.contiguous());
+            self.ask_again(now, index, r_ctl, offset);
+        } else if standing == Standing::Complete {
+            self.fail_lost(now, index);
+        } else {
+            self.abort_lost(now, index);
         }
     }
 
@@ -154,14 +208,17 @@ impl<P: Port> Core<P> {
         self.fail(now, index, TransportError::Lost);
     }
 
-    /// Ends a write that the target holds open for frames that were lost.
-    fn abort_lost(&mut self, now: Instant, index: u16) {
+    /// Ends a command that the target holds open for frames that were lost.
+    pub(super) fn abort_lost(&mut self, now: Instant, index: u16) {
         self.counters.lost += 1;
         self.abort(now, index, TransportError::Lost);
     }
 
     /// Notes an answer whose data may still be on its way.
     pub(super) fn await_data(&mut self, now: Instant, index: u16, answer: Ended) {
+        if self.can_ask_again(index) && self.keeps_order(index) {
+            return self.ask_for_data(now, index);
+        }
         self.forget_question(now, index);
         let exchange = self.exchanges.get_mut(index);
         exchange.phase = Phase::Answered;
@@ -250,8 +307,19 @@ impl<P: Port> Core<P> {
         qualified: Option<Qualified>,
     ) {
         self.counters.failed += 1;
+        self.finish_unclean(now, index, Err(error), qualified);
+    }
+
+    /// Ends a command of which frames may be on their way.
+    pub(super) fn finish_unclean(
+        &mut self,
+        now: Instant,
+        index: u16,
+        result: Result<Ended, TransportError>,
+        qualified: Option<Qualified>,
+    ) {
         let until = now + self.r_a_tov(self.exchanges.get(index).nexus);
-        self.finish(now, index, Err(error));
+        self.finish(now, index, result);
         self.exchanges.rest(index, until, qualified);
         self.look_by(until);
     }
@@ -259,7 +327,7 @@ impl<P: Port> Core<P> {
     /// Its answer is of no interest any more, if a question about an exchange is out.
     pub(super) fn forget_question(&mut self, now: Instant, index: u16) {
         let exchange = self.exchanges.get(index);
-        if exchange.has_question() {
+        if exchange.question().is_some() {
             let until = now + self.r_a_tov(exchange.nexus);
             self.exchanges.close_question(index, Some(until));
         }
@@ -277,7 +345,8 @@ impl<P: Port> Core<P> {
         let Some(frame) = self.allocate() else { return };
         let Some(ox_id) = self.exchanges.notice(until) else { return self.port.release(frame) };
         let rrq = ElsRequest::Rrq(ExchangeIds::new(qualified.our_id, rest.ox_id, qualified.rx_id));
-        self.send_fields(frame, qualified.nexus, &els_request(ox_id), &rrq.to_payload());
+        let fields = request((RCtl::ELS_REQUEST, FcType::ELS), ox_id);
+        self.send_fields(frame, qualified.nexus, &fields, &rrq.to_payload());
     }
 
     fn r_a_tov(&self, nexus: u16) -> Duration {
@@ -296,11 +365,11 @@ impl<P: Port> Core<P> {
     }
 }
 
-/// The fields of a link service request.
-fn els_request(ox_id: u16) -> FrameFields {
+/// The fields of a request in an exchange of its own.
+fn request((r_ctl, fc_type): (RCtl, FcType), ox_id: u16) -> FrameFields {
     FrameFields {
-        r_ctl: RCtl::ELS_REQUEST,
-        fc_type: FcType::ELS,
+        r_ctl,
+        fc_type,
         f_ctl: FCtl::REQUEST,
         seq_id: 0,
         seq_cnt: 0,

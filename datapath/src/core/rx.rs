@@ -4,7 +4,7 @@
 //! held against OX_ID, S_ID, D_ID, RX_ID and the source MAC address. What fails a check is dropped and counted by
 //! its reason; what isn't FCP's and could be control's is copied to control.
 
-use super::exchange::{Burst, Exchange, ExchangeTable, Phase};
+use super::exchange::{Burst, Exchange, ExchangeTable, Phase, Question};
 use super::ox_ids::Use;
 use super::{BATCH, Core, Counters, DropReason};
 use crate::port::Port;
@@ -15,7 +15,7 @@ use fc::wire::WireError;
 use fc::wire::els::{ElsCommand, ElsReply};
 use fc::wire::ethernet::{EtherType, EthernetHeader};
 use fc::wire::fcoe::FcoeFrame;
-use fc::wire::fcp::{FcpRsp, FcpXferRdy, TaskManagement};
+use fc::wire::fcp::{FcpRsp, FcpXferRdy, Srr, TaskManagement, rsp_flags};
 use fc::wire::header::{FCtl, FcHeader, FcType, RCtl, UNASSIGNED_XID};
 
 /// What a frame asks the core to do.
@@ -34,7 +34,9 @@ enum Event {
     /// The target has answered a task management function.
     FunctionConcluded(u16, Result<(), TransportError>),
     /// The target has said how it stands with an exchange.
-    Standing(u16, Option<Standing>),
+    Standing { index: u16, standing: Option<Standing>, rx_id: u16 },
+    /// The target sends something again, or does not.
+    AgainAnswered { index: u16, is_accepted: bool },
     /// The target has answered an ABTS.
     AbortAnswered { index: u16, is_accepted: bool },
     /// The target has aborted the exchange.
@@ -73,10 +75,14 @@ impl<P: Port> Core<P> {
             Event::BurstWanted(index) => self.bursts.push_back(index),
             Event::Good(index, transferred) => self.end(now, index, &Ended::good(transferred)),
             Event::Concluded(index, Conclusion::Ended(ref ended)) => self.end(now, index, ended),
-            Event::Concluded(index, Conclusion::Failed(error)) => self.fail(now, index, error),
+            Event::Concluded(index, Conclusion::Failed(error)) => {
+                self.confirm(index);
+                self.fail(now, index, error);
+            }
             Event::Concluded(index, Conclusion::DataMissing { then }) => self.miss_data(now, index, then),
             Event::FunctionConcluded(index, result) => self.end_function(now, index, result),
-            Event::Standing(index, standing) => self.handle_standing(now, index, standing),
+            Event::Standing { index, standing, rx_id } => self.handle_standing(now, index, standing, rx_id),
+            Event::AgainAnswered { index, is_accepted } => self.handle_again_answer(now, index, is_accepted),
             Event::AbortAnswered { index, is_accepted } => self.handle_abort_answer(now, index, is_accepted),
             Event::AbortedByTarget(index) => {
                 self.accept_abort(index);
@@ -176,7 +182,7 @@ impl Receiver<'_> {
             return Err(DropReason::Destination);
         }
         if is_question {
-            return standing(exchange, index, header, payload);
+            return answer(exchange, index, header, payload);
         }
         if header.fc_type == FcType::ELS {
             return Err(DropReason::Unexpected);
@@ -247,8 +253,9 @@ fn transfer_ready(exchange: &mut Exchange, index: u16, payload: &[u8]) -> Result
 }
 
 /// FCP_RSP: judged by what has come.
-fn response(exchange: &Exchange, index: u16, payload: &[u8]) -> Result<Event, DropReason> {
+fn response(exchange: &mut Exchange, index: u16, payload: &[u8]) -> Result<Event, DropReason> {
     let response = FcpRsp::parse(payload).map_err(|_| DropReason::Malformed)?;
+    exchange.is_to_confirm = response.flags & rsp_flags::CONF_REQUESTED != 0;
     if exchange.function != TaskManagement::NONE {
         return Ok(Event::FunctionConcluded(index, conclude_function(&response)));
     }
@@ -261,10 +268,20 @@ fn response(exchange: &Exchange, index: u16, payload: &[u8]) -> Result<Event, Dr
 }
 
 /// The reply to a question.
-fn standing(exchange: &Exchange, index: u16, header: &FcHeader, payload: &[u8]) -> Result<Event, DropReason> {
-    if (header.r_ctl, header.fc_type) != (RCtl::ELS_REPLY, FcType::ELS) {
-        return Err(DropReason::Unexpected);
+fn answer(exchange: &Exchange, index: u16, header: &FcHeader, payload: &[u8]) -> Result<Event, DropReason> {
+    match (exchange.question(), header.r_ctl, header.fc_type) {
+        (Some(Question::Standing), RCtl::ELS_REPLY, FcType::ELS) => {
+            let reply = ElsReply::parse(ElsCommand::REC, payload).map_err(|_| DropReason::Malformed)?;
+            let rx_id = match &reply {
+                ElsReply::Rec(status) => status.rx_id.get(),
+                _ => UNASSIGNED_XID,
+            };
+            Ok(Event::Standing { index, standing: Standing::of(&reply, exchange.ox_id), rx_id })
+        }
+        (Some(Question::Again), RCtl::FC4_REPLY, FcType::FCP) => {
+            let is_accepted = Srr::is_accepted(payload).map_err(|_| DropReason::Malformed)?;
+            Ok(Event::AgainAnswered { index, is_accepted })
+        }
+        _ => Err(DropReason::Unexpected),
     }
-    let reply = ElsReply::parse(ElsCommand::REC, payload).map_err(|_| DropReason::Malformed)?;
-    Ok(Event::Standing(index, Standing::of(&reply, exchange.ox_id)))
 }

@@ -110,6 +110,8 @@ pub struct Counters {
     pub failed: u64,
     /// Questions to targets, by REC, about commands that took long.
     pub questions: u64,
+    /// Sequences that targets were asked to send again, by SRR.
+    pub retransmissions: u64,
     /// Commands that ended early because a frame of theirs was lost.
     pub lost: u64,
     /// Exchanges aborted by ABTS.

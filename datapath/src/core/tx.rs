@@ -91,6 +91,7 @@ impl<P: Port> Core<P> {
         exchange.started = now;
         exchange.burst = None;
         exchange.answer = None;
+        (exchange.is_recovered, exchange.is_to_confirm) = (false, false);
         exchange.lun = command.lun;
         exchange.function = match command.action {
             Action::Scsi(_) => TaskManagement::NONE,
@@ -171,10 +172,15 @@ impl<P: Port> Core<P> {
         is_last
     }
 
-    /// Ends a command with its target's answer. Its exchange is clean: no frame of it is on its way.
+    /// Ends a command with its target's answer. Its exchange is clean: no frame of it is on its way, unless something was
+    /// sent again.
     pub(super) fn end(&mut self, now: Instant, index: u16, ended: &Ended) {
         self.counters.ended += 1;
+        self.confirm(index);
         let exchange = self.exchanges.get(index);
+        if exchange.is_recovered {
+            return self.finish_unclean(now, index, Ok(*ended), None);
+        }
         let entry = self.nexuses.get_mut(exchange.nexus).expect("an exchange that is open has its nexus");
         entry.latency.note(now.since(exchange.started));
         self.finish(now, index, Ok(*ended));

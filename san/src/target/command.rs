@@ -1,7 +1,7 @@
 //! FCP_CMND: from the frame to what the exchange does first.
 
 use super::Targets;
-use super::exchange::{Exchange, Exchanges, Response, Sink, Slot, Source, State, Writing};
+use super::exchange::{Exchange, Exchanges, Read, Response, Sink, Slot, Source, State, Writing};
 use super::received::Received;
 use super::transmit::{F_CTL_RSP, MAX_RSP_LEN, response};
 use crate::context::{Context, Incoming, reply_header};
@@ -55,6 +55,8 @@ impl Targets {
         exchange.residual = 0;
         exchange.seq_id = 0;
         exchange.cdb = cmnd.fixed.cdb;
+        exchange.read = None;
+        (exchange.has_retry, exchange.has_confirm) = (session.has_retry, session.has_confirm);
         exchange.touched = cx.now;
         match check_fields(&cmnd) {
             Err(code) => self.exchanges.set_state(slot, State::SendRsp(Response::Info(code))),
@@ -122,9 +124,9 @@ impl Targets {
         let len = wanted.min(exchange.data_len);
         match outcome {
             Err(refusal) => refused(refusal),
-            Ok(Outcome::DataIn) if len > 0 => State::SendData { source: Source::Buffer, sent: 0, len },
+            Ok(Outcome::DataIn) if len > 0 => self.send_data(slot, Read { source: Source::Buffer, len }),
             Ok(Outcome::Read { offset, .. }) if len > 0 => {
-                State::SendData { source: Source::Disk { offset }, sent: 0, len }
+                self.send_data(slot, Read { source: Source::Disk { offset }, len })
             }
             Ok(Outcome::Done | Outcome::DataIn | Outcome::Read { .. }) => State::SendRsp(Response::Good),
             Ok(Outcome::Write { offset, .. }) => self.first_burst(Sink::Disk { offset }, len),
@@ -136,6 +138,11 @@ impl Targets {
                 self.first_burst(Sink::Buffer(what), len)
             }
         }
+    }
+
+    fn send_data(&mut self, slot: Slot, read: Read) -> State {
+        self.exchanges.get_mut(slot).read = Some(read);
+        State::SendData { start: 0, next: 0 }
     }
 
     fn first_burst(&self, sink: Sink, len: u32) -> State {
@@ -188,7 +195,7 @@ fn collected(exchanges: &Exchanges) -> usize {
 fn refuse_without_exchange(out: &mut Egress, frame: &Incoming<'_>, cmnd: &FcpCmnd<'_>) {
     let mut iu = [0; MAX_RSP_LEN];
     let refusal = Response::Refused(Status::TASK_SET_FULL.into());
-    let len = response(&mut iu, &refusal, -i64::from(cmnd.data_len));
+    let len = response(&mut iu, &refusal, -i64::from(cmnd.data_len), false);
     let header = FcHeader { f_ctl: F_CTL_RSP, ..reply_header(frame.header, RCtl::STATUS) };
     out.fc(frame.from.path, &header, &iu[..len]);
 }

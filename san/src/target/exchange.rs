@@ -9,10 +9,13 @@
 //!    |                     |          |           |
 //!    | all sent            v          | burst     | sent
 //!    |                 Receiving -----+ whole,    v
-//!    |                     |            not the  free
-//!    v                     v            last
-//!  SendRsp              SendRsp
+//!    |                     |            not the  Retained, if the initiator may ask for anything again, until it
+//!    v                     v            last      |         has confirmed, or hasn't asked for long
+//!  SendRsp              SendRsp                   v
+//!                                                free
 //! ```
+//!
+//! By SRR, an initiator leads back from Retained to SendData or SendRsp, and from Receiving to SendXferRdy.
 //!
 //! States whose name begins with Send are in the ring of those ready to send, once each, or stalled before it.
 
@@ -30,6 +33,9 @@ pub(super) const MAX_EXCHANGES: usize = 1 << INDEX_BITS;
 const INDEX_BITS: u32 = 12;
 /// The upper bits of RX_ID tell a slot's uses apart. One value less than they hold: RX_ID 0xffff means "none".
 const GENERATIONS: u8 = 15;
+/// Exchanges that are over and can be asked for again, at most: the oldest is forgotten first. With many I/Os a second
+/// these are a few milliseconds, in which an initiator asks.
+const MAX_RETAINED: usize = 1024;
 /// The most bytes of memory that a free slot keeps for the next command's parameter data.
 const MAX_KEPT_BYTES: usize = 4096;
 
@@ -64,10 +70,18 @@ pub(super) struct Exchange {
     /// The target's next sequence.
     pub(super) seq_id: u8,
     pub(super) cdb: [u8; 16],
+    /// What a read sends.
+    pub(super) read: Option<Read>,
+    /// The initiator may ask for sequences again.
+    pub(super) has_retry: bool,
+    /// The initiator is to confirm the response.
+    pub(super) has_confirm: bool,
     /// Parameter data, of either direction.
     pub(super) buffer: Vec<u8>,
     /// The last time that a frame of it came.
     pub(super) touched: Instant,
+    /// Until when it is retained.
+    retained_until: Instant,
 }
 
 /// What an exchange does next.
@@ -75,14 +89,23 @@ pub(super) struct Exchange {
 pub(super) enum State {
     /// There is none.
     Free,
-    /// Sends `len` bytes from `source`, of which `sent` are out.
-    SendData { source: Source, sent: u32, len: u32 },
+    /// Sends the read's data, in a sequence that begins at offset `start`; the next frame is that of offset `next`.
+    SendData { start: u32, next: u32 },
     /// Asks for write data.
     SendXferRdy(Writing),
     /// Takes write data.
     Receiving(Writing),
     /// Sends the status.
     SendRsp(Response),
+    /// Has sent everything, which may have been lost.
+    Retained(Response),
+}
+
+/// What a read sends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Read {
+    pub(super) source: Source,
+    pub(super) len: u32,
 }
 
 /// Where read data comes from.
@@ -132,10 +155,11 @@ impl State {
         match self {
             Self::Free | Self::SendData { .. } | Self::SendXferRdy(_) | Self::SendRsp(_) => true,
             Self::Receiving(writing) => writing.has_initiative,
+            Self::Retained(_) => false,
         }
     }
 
-    const fn sends(&self) -> bool {
+    pub(super) const fn sends(&self) -> bool {
         matches!(self, Self::SendData { .. } | Self::SendXferRdy(_) | Self::SendRsp(_))
     }
 }
@@ -149,17 +173,28 @@ pub(super) struct Exchanges {
     ready: VecDeque<Slot>,
     /// Those that come into the ring at their time.
     stalled: Vec<(Instant, Slot)>,
+    /// Those that are over, the oldest first, and until when they are kept. Some are kept no longer.
+    retained: VecDeque<(Instant, Slot)>,
 }
 
 impl Exchanges {
     pub(super) fn new() -> Self {
         let slots: Vec<_> = std::iter::repeat_with(Exchange::free).take(MAX_EXCHANGES).collect();
         let free = (0..MAX_EXCHANGES as u16).rev().map(Slot).collect();
-        Self { slots, free, ready: VecDeque::with_capacity(MAX_EXCHANGES), stalled: Vec::new() }
+        Self {
+            slots,
+            free,
+            ready: VecDeque::with_capacity(MAX_EXCHANGES),
+            stalled: Vec::new(),
+            retained: VecDeque::with_capacity(MAX_RETAINED),
+        }
     }
 
     /// A slot in state `Free`, to be filled and then given a state by [`Self::set_state`].
     pub(super) fn allocate(&mut self) -> Option<(Slot, &mut Exchange)> {
+        while self.free.is_empty() && !self.retained.is_empty() {
+            self.forget_oldest();
+        }
         let slot = self.free.pop()?;
         Some((slot, self.get_mut(slot)))
     }
@@ -177,7 +212,8 @@ impl Exchanges {
         u16::from(self.get(slot).generation) << INDEX_BITS | slot.0
     }
 
-    /// The exchange in use with these IDs. Without an RX_ID (0xffff) all are looked through.
+    /// The exchange in use with these IDs. Without an RX_ID (0xffff) all are looked through: an OX_ID may be in use again
+    /// while what it was used for before is retained.
     pub(super) fn find(&self, rx_id: u16, ox_id: u16, initiator: FcId, responder: FcId) -> Option<Slot> {
         let is_it = |slot: &Slot| {
             let exchange = self.get(*slot);
@@ -187,19 +223,17 @@ impl Exchanges {
                 && exchange.responder == responder
         };
         if rx_id == fc::wire::header::UNASSIGNED_XID {
-            return (0..MAX_EXCHANGES as u16).map(Slot).find(is_it);
+            let all = (0..MAX_EXCHANGES as u16).map(Slot).filter(is_it);
+            return all.max_by_key(|slot| (self.get(*slot).is_open(), self.get(*slot).touched));
         }
         let slot = Slot(rx_id & ((1 << INDEX_BITS) - 1));
         Some(slot).filter(|slot| self.rx_id(*slot) == rx_id && is_it(slot))
     }
 
-    /// All in use for which `is_it` holds.
+    /// All that are not over and for which `is_it` holds.
     pub(super) fn select(&self, is_it: impl Fn(&Exchange) -> bool) -> Vec<Slot> {
-        let in_use = |slot: &Slot| {
-            let exchange = self.get(*slot);
-            !matches!(exchange.state, State::Free) && is_it(exchange)
-        };
-        (0..MAX_EXCHANGES as u16).map(Slot).filter(in_use).collect()
+        let is_it = |slot: &Slot| self.get(*slot).is_open() && is_it(self.get(*slot));
+        (0..MAX_EXCHANGES as u16).map(Slot).filter(is_it).collect()
     }
 
     /// Gives a state to an exchange that was not ready to send. One that sends comes last in the ring.
@@ -250,10 +284,52 @@ impl Exchanges {
         self.get_mut(slot).state = state;
     }
 
-    /// The first one has sent all and is done.
-    pub(super) fn end_first(&mut self) {
+    /// The first one has sent all and is done; if its initiator may ask for it again, it is kept until then.
+    pub(super) fn end_first(&mut self, response: Response, until: Instant) {
         let slot = self.ready.pop_front().expect("there is a first one");
-        self.release(slot);
+        let exchange = self.get_mut(slot);
+        if !exchange.has_retry && !exchange.has_confirm {
+            return self.release(slot);
+        }
+        exchange.state = State::Retained(response);
+        exchange.retained_until = until;
+        exchange.seq_id = exchange.seq_id.wrapping_add(1);
+        if self.retained.len() == MAX_RETAINED {
+            self.forget_oldest();
+        }
+        self.retained.push_back((until, slot));
+    }
+
+    /// When all that are retained now may be forgotten. They are few, so that nobody is woken for each.
+    pub(super) fn next_forgotten(&self) -> Option<Instant> {
+        self.retained.back().map(|(until, _)| *until)
+    }
+
+    /// Forgets those that were retained for long enough.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        while self.retained.front().is_some_and(|(until, _)| *until <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets those that are retained for which `is_it` holds.
+    pub(super) fn forget(&mut self, is_it: impl Fn(&Exchange) -> bool) {
+        for at in 0..self.retained.len() {
+            let (_, slot) = self.retained[at];
+            let exchange = self.get(slot);
+            if matches!(exchange.state, State::Retained(_)) && is_it(exchange) {
+                self.release(slot);
+            }
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((until, slot)) = self.retained.pop_front() else { return };
+        let exchange = self.get(slot);
+        // It may have been forgotten before, or sent again, and be retained for longer.
+        if matches!(exchange.state, State::Retained(_)) && exchange.retained_until == until {
+            self.release(slot);
+        }
     }
 
     /// Ends an exchange at once, wherever it is.
@@ -293,18 +369,27 @@ impl Exchange {
             residual: 0,
             seq_id: 0,
             cdb: [0; 16],
+            read: None,
+            has_retry: false,
+            has_confirm: false,
             buffer: Vec::new(),
             touched: Instant::ZERO,
+            retained_until: Instant::ZERO,
         }
+    }
+
+    /// Whether its command is not over yet.
+    pub(super) const fn is_open(&self) -> bool {
+        !matches!(self.state, State::Free | State::Retained(_))
     }
 
     /// Bytes of data that have moved, for REC.
     pub(super) fn moved(&self) -> u32 {
         match &self.state {
-            State::Free | State::SendRsp(_) => self.data_len,
-            State::SendData { sent, .. } => *sent,
+            State::Free | State::SendRsp(_) | State::Retained(_) => self.data_len,
+            State::SendData { next, .. } => *next,
             State::SendXferRdy(writing) => writing.burst_start,
-            State::Receiving(writing) => writing.burst_start + writing.received.len(),
+            State::Receiving(writing) => writing.burst_start + writing.received.len_from(writing.burst_start),
         }
     }
 }
@@ -332,13 +417,13 @@ mod tests {
         assert_eq!(table.find(0xffff, 7, A, T), Some(slot));
         assert_eq!(table.find(rx_id, 8, A, T), None);
         assert_eq!(table.find(rx_id, 7, T, T), None);
-        table.end_first();
+        table.end_first(Response::Good, Instant::ZERO);
         assert_eq!(table.find(rx_id, 7, A, T), None);
         let again = start(&mut table, 7, State::SendRsp(Response::Good));
         assert_eq!(again, slot, "last in, first out");
         assert_eq!(table.find(rx_id, 7, A, T), None, "the generation differs");
         for _ in 0..100 {
-            table.end_first();
+            table.end_first(Response::Good, Instant::ZERO);
             let slot = start(&mut table, 7, State::SendRsp(Response::Good));
             assert_ne!(table.rx_id(slot) >> INDEX_BITS, 0xf);
         }

@@ -1,5 +1,6 @@
 //! Link services to a target: logins and what keeps them (FC-LS-3; FCP-4, 6).
 
+use super::exchange::State;
 use super::{Session, Targets};
 use crate::context::{Context, Incoming, Sender, reply_header, request_header};
 use crate::counters::{Counters, Drop};
@@ -13,8 +14,6 @@ use fc::wire::els::{
 };
 use fc::wire::header::{FcHeader, FcType, MIN_MAX_PAYLOAD_LEN, RCtl, UNASSIGNED_XID};
 
-/// What a target can: no retransmission, no confirmation.
-const PARAMETERS: u32 = fcp_parameters::TARGET | fcp_parameters::READ_XFER_RDY_DISABLED;
 /// INVALID N_PORT_NAME (FC-LS-3, table 117).
 pub(crate) const INVALID_PORT_NAME: Explanation = Explanation(0x0d);
 /// RECEIVE DATA FIELD SIZE.
@@ -115,6 +114,8 @@ impl Targets {
             // What both logins and the link allow. Whole words: only a sequence's last frame may have fill bytes.
             max_payload_len: offered.min(from.max_payload_len) & !3,
             is_paired: false,
+            has_retry: false,
+            has_confirm: false,
             luns: target.luns_of(from.port_name),
             attentions: vec![attention; target.luns.len()],
         };
@@ -129,7 +130,7 @@ impl Targets {
             if page.fc_type != FcType::FCP {
                 return page.answered(SppResponse::NO_PROCESS);
             }
-            let accepted = ServicePage::fcp(PARAMETERS);
+            let accepted = ServicePage::fcp(self.fcp_parameters);
             if !page.has(fcp_parameters::INITIATOR) {
                 // Two targets have nothing to say to each other.
                 return ServicePage { flags: 0, ..accepted }.answered(SppResponse::INVALID);
@@ -142,8 +143,12 @@ impl Targets {
             page.flags & spp_flags::ESTABLISH_IMAGE_PAIR != 0 && page.response() == SppResponse::EXECUTED
         });
         if is_paired {
+            let agreed =
+                |bit| self.fcp_parameters & bit != 0 && request.fcp().is_some_and(|page| page.has(bit));
+            let (has_retry, has_confirm) = (agreed(fcp_parameters::RETRY), agreed(fcp_parameters::CONFIRM));
             let session = self.targets[number].session_mut(from.login.0).expect("the caller has looked");
             session.is_paired = true;
+            (session.has_retry, session.has_confirm) = (has_retry, has_confirm);
         }
         ElsReply::Process(ProcessLogin { pages })
     }
@@ -160,6 +165,7 @@ impl Targets {
             .exchanges
             .select(|exchange| (usize::from(exchange.target), exchange.login) == (number, from.login.0));
         self.abort_all(&open, counters);
+        self.forget_retained(number, from.login.0);
         let session = self.targets[number].session_mut(from.login.0).expect("the caller has looked");
         session.is_paired = false;
         let pages = request.pages.iter().map(|page| page.answered(SppResponse::EXECUTED)).collect();
@@ -173,7 +179,12 @@ impl Targets {
             return LsRjt::NO_SUCH_EXCHANGE.into();
         };
         let exchange = self.exchanges.get(slot);
-        let initiative = if exchange.state.has_initiative() { ExchangeStatus::HAS_INITIATIVE } else { 0 };
+        let state = match exchange.state {
+            // It is complete when it is confirmed.
+            State::Retained(_) if !exchange.has_confirm => ExchangeStatus::COMPLETE,
+            state if state.has_initiative() => ExchangeStatus::HAS_INITIATIVE,
+            _ => 0,
+        };
         ElsReply::Rec(ExchangeStatus {
             ox_id: exchange.ox_id.into(),
             rx_id: self.exchanges.rx_id(slot).into(),
@@ -182,7 +193,7 @@ impl Targets {
             reserved_2: 0,
             responder: exchange.responder,
             fc4_value: exchange.moved().into(),
-            e_stat: (ExchangeStatus::IS_RESPONDER | initiative).into(),
+            e_stat: (ExchangeStatus::IS_RESPONDER | state).into(),
         })
     }
 

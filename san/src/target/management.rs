@@ -6,7 +6,6 @@ use crate::context::{Context, Incoming, reply_header};
 use crate::counters::Counters;
 use crate::scsi::Attentions;
 use fc::wire::bls::{BaAcc, BaRjt, BaRjtExplanation, BaRjtReason};
-use fc::wire::els::{ElsReply, LsRjt};
 use fc::wire::fcp::{RspCode, TaskManagement};
 use fc::wire::header::{FcHeader, RCtl};
 use zerocopy::IntoBytes;
@@ -68,7 +67,11 @@ impl Targets {
         let (ox_id, rx_id) = (header.ox_id.get(), header.rx_id.get());
         if let Some(slot) = self.exchanges.find(rx_id, ox_id, from.fc_id, header.d_id) {
             let rx_id = self.exchanges.rx_id(slot);
-            self.abort_all(&[slot], cx.counters);
+            if self.exchanges.get(slot).is_open() {
+                self.abort_all(&[slot], cx.counters);
+            } else {
+                self.exchanges.abort(slot);
+            }
             let reply = FcHeader { rx_id: rx_id.into(), ..reply_header(header, RCtl::BA_ACC) };
             cx.out.fc(from.path, &reply, BaAcc::exchange(ox_id, rx_id).as_bytes());
         } else {
@@ -76,11 +79,5 @@ impl Targets {
             let reject = BaRjt::new(BaRjtReason::LOGICAL_ERROR, BaRjtExplanation::INVALID_XIDS);
             cx.out.fc(from.path, &reply, reject.as_bytes());
         }
-    }
-
-    /// SRR asks for a sequence again, which PRLI has said that we don't do.
-    pub(super) fn reject_srr(&self, cx: &mut Context<'_>, frame: &Incoming<'_>) {
-        let reply = reply_header(frame.header, RCtl::FC4_REPLY);
-        cx.out.fc(frame.from.path, &reply, &ElsReply::Reject(LsRjt::UNSUPPORTED).to_payload());
     }
 }

@@ -7,6 +7,7 @@ mod link_services;
 mod login;
 mod management;
 mod received;
+mod retransmission;
 mod transmit;
 
 pub(crate) use link_services::{INVALID_PORT_NAME, INVALID_RECEIVE_SIZE};
@@ -18,6 +19,7 @@ use crate::orders::Death;
 use crate::scsi::{Attentions, Effects, Nexus, PortIdentity, Unit};
 use exchange::{Exchange, Exchanges, Slot, State};
 use fc::time::{Duration, Instant};
+use fc::wire::els::fcp_parameters;
 use fc::wire::header::{FcType, RCtl};
 use fc::wire::{FcId, Wwn};
 use login::Plogi;
@@ -34,6 +36,8 @@ pub(crate) struct Targets {
     exchanges: Exchanges,
     max_payload_len: u16,
     max_burst_len: u32,
+    /// What targets can, by PRLI: bits of [`fcp_parameters`].
+    fcp_parameters: u32,
     e_d_tov: Duration,
     r_a_tov: Duration,
     /// Logins of our own that are under way, one a login at most.
@@ -77,6 +81,10 @@ struct Session {
     max_payload_len: u16,
     /// PRLI has made the image pair.
     is_paired: bool,
+    /// PRLI agreed to SRR.
+    has_retry: bool,
+    /// PRLI agreed to FCP_CONF, and we want it.
+    has_confirm: bool,
     /// The LUNs that it sees, in order.
     luns: Vec<u16>,
     /// By LUN, seen or not.
@@ -106,6 +114,10 @@ impl Targets {
             exchanges: Exchanges::new(),
             max_payload_len: config.max_payload_len,
             max_burst_len: config.max_burst_len,
+            fcp_parameters: fcp_parameters::TARGET
+                | fcp_parameters::READ_XFER_RDY_DISABLED
+                | if config.retransmission { fcp_parameters::RETRY } else { 0 }
+                | if config.confirmation { fcp_parameters::CONFIRM } else { 0 },
             e_d_tov: Duration::from_millis(config.e_d_tov_ms.into()),
             r_a_tov: Duration::from_millis(config.r_a_tov_ms.into()),
             plogis: Vec::new(),
@@ -147,7 +159,8 @@ impl Targets {
                 return self.handle_els_reply(cx, target, frame);
             }
             (RCtl::ABTS, FcType::BLS) => self.handle_abts(cx, frame),
-            (RCtl::FC4_REQUEST, FcType::FCP) if frame.is_whole() => self.reject_srr(cx, frame),
+            (RCtl::FC4_REQUEST, FcType::FCP) if frame.is_whole() => self.handle_srr(cx, frame),
+            (RCtl::SOLICITED_CONTROL, FcType::FCP) => return self.handle_confirmation(frame),
             _ => return Err(Drop::Unexpected),
         }
         Ok(())
@@ -185,9 +198,12 @@ impl Targets {
         self.targets[target].stalled_until = until;
     }
 
-    /// When commands begin that were stalled, or a login is sent again.
+    /// When commands begin that were stalled, a login is sent again, or an exchange that is over is forgotten.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.exchanges.next_due().into_iter().chain(self.next_plogi()).min()
+        [self.exchanges.next_due(), self.next_plogi(), self.exchanges.next_forgotten()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A VN_Port is no longer logged in.
@@ -202,6 +218,7 @@ impl Targets {
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let now = cx.now;
         self.exchanges.resume(now);
+        self.exchanges.forget_old(now);
         self.send_due_plogis(now, cx.out);
         let stale = |exchange: &Exchange| {
             matches!(exchange.state, State::Receiving(_)) && now.since(exchange.touched) > MAX_WRITE_WAIT
@@ -229,6 +246,7 @@ impl Targets {
                 |exchange: &Exchange| usize::from(exchange.target) == target && exchange.login == login.0;
             let open = self.exchanges.select(of_session);
             self.abort_all(&open, counters);
+            self.forget_retained(target, login.0);
         }
     }
 

@@ -42,9 +42,16 @@ impl Received {
         start == end || ranges.iter().any(|range| range.0 <= start && range.1 >= end)
     }
 
-    /// Bytes that are there.
-    pub(super) fn len(&self) -> u32 {
-        self.ranges[..usize::from(self.count)].iter().map(|range| range.1 - range.0).sum()
+    /// Bytes that are there from `start` on.
+    pub(super) fn len_from(&self, start: u32) -> u32 {
+        let ranges = &self.ranges[..usize::from(self.count)];
+        ranges.iter().map(|range| range.1.saturating_sub(range.0.max(start))).sum()
+    }
+
+    /// Where what is there from `start` on ends: `start` itself if nothing is.
+    pub(super) fn end_from(&self, start: u32) -> u32 {
+        let ranges = &self.ranges[..usize::from(self.count)];
+        ranges.iter().find(|range| range.0 <= start && range.1 >= start).map_or(start, |range| range.1)
     }
 }
 
@@ -63,10 +70,13 @@ mod tests {
                 if received.insert(start, end) {
                     oracle[start as usize..end as usize].fill(true);
                 }
-                prop_assert_eq!(received.len() as usize, oracle.iter().filter(|there| **there).count());
                 for (from, to) in [(0, 4), (start, end), (start.saturating_sub(1), end + 1)] {
                     let all = oracle[from as usize..to as usize].iter().all(|there| *there);
                     prop_assert_eq!(received.covers(from, to), all);
+                    let len = oracle[from as usize..].iter().filter(|there| **there).count();
+                    prop_assert_eq!(received.len_from(from) as usize, len);
+                    let there = oracle[from as usize..].iter().take_while(|there| **there).count();
+                    prop_assert_eq!(received.end_from(from), from + there as u32);
                 }
             }
         }

@@ -1,11 +1,12 @@
 //! What exchanges send: FCP_DATA, FCP_XFER_RDY and FCP_RSP, built in the port's own memory.
 
 use super::Targets;
-use super::exchange::{Response, Slot, Source, State};
+use super::exchange::{Read, Response, Slot, Source, State};
 use crate::context::Path;
 use crate::counters::Counters;
 use crate::egress::emit;
 use datapath::port::{Frame, Port};
+use fc::time::Instant;
 use fc::wire::ethernet::VlanTag;
 use fc::wire::fcp::{FcpRsp, FcpXferRdy, rsp_flags};
 use fc::wire::header::{FCtl, FcHeader, FcType, RCtl};
@@ -20,6 +21,9 @@ const INFO_LEN: usize = 8;
 /// FCP_RSP: the last sequence.
 pub(super) const F_CTL_RSP: FCtl =
     FCtl::new(FCtl::EXCHANGE_RESPONDER | FCtl::LAST_SEQUENCE | FCtl::END_SEQUENCE);
+/// FCP_RSP that is to be confirmed: the initiator's turn.
+const F_CTL_RSP_TO_CONFIRM: FCtl =
+    FCtl::new(FCtl::EXCHANGE_RESPONDER | FCtl::END_SEQUENCE | FCtl::TRANSFER_INITIATIVE);
 /// FCP_XFER_RDY: the initiator's turn.
 const F_CTL_XFER_RDY: FCtl =
     FCtl::new(FCtl::EXCHANGE_RESPONDER | FCtl::END_SEQUENCE | FCtl::TRANSFER_INITIATIVE);
@@ -43,6 +47,7 @@ impl Targets {
     /// Sends up to `budget` frames and gives what is left of it.
     pub(crate) fn transmit<P: Port>(
         &mut self,
+        now: Instant,
         port: &mut P,
         tag: Option<VlanTag>,
         mut budget: usize,
@@ -52,7 +57,7 @@ impl Targets {
         while budget > 0
             && let Some(slot) = self.exchanges.first_ready()
         {
-            match self.transmit_one(slot, port, tag, counters) {
+            match self.transmit_one(now, slot, port, tag, counters) {
                 Progress::Full => break,
                 Progress::Done => turn = 0,
                 Progress::More if turn + 1 < MAX_FRAMES_A_TURN => turn += 1,
@@ -68,6 +73,7 @@ impl Targets {
 
     fn transmit_one<P: Port>(
         &mut self,
+        now: Instant,
         slot: Slot,
         port: &mut P,
         tag: Option<VlanTag>,
@@ -76,8 +82,8 @@ impl Targets {
         let Some(frame) = port.allocate() else { return Progress::Full };
         counters.sent_frames += 1;
         match self.exchanges.get(slot).state {
-            State::SendData { source, sent, len } => {
-                self.transmit_data(slot, (source, sent, len), port, frame, tag, counters)
+            State::SendData { start, next } => {
+                self.transmit_data(slot, (start, next), port, frame, tag, counters)
             }
             State::SendXferRdy(writing) => {
                 let burst_len = writing.burst_end - writing.burst_start;
@@ -93,54 +99,58 @@ impl Targets {
                 self.exchanges.park_first(State::Receiving(writing));
                 Progress::Done
             }
-            State::SendRsp(ref result) => {
+            State::SendRsp(result) => {
                 let exchange = self.exchanges.get(slot);
                 let mut iu = [0; MAX_RSP_LEN];
-                let len = response(&mut iu, result, exchange.residual);
+                let len = response(&mut iu, &result, exchange.residual, exchange.has_confirm);
                 if let Response::Refused(_) = result {
                     counters.failed_commands += 1;
                 }
-                let header = self.header(slot, RCtl::STATUS, F_CTL_RSP);
+                let f_ctl = if exchange.has_confirm { F_CTL_RSP_TO_CONFIRM } else { F_CTL_RSP };
+                let header = self.header(slot, RCtl::STATUS, f_ctl);
                 send(port, frame, tag, exchange.path, &header, &iu[..len]);
-                self.exchanges.end_first();
+                self.exchanges.end_first(result, now + self.r_a_tov);
                 Progress::Done
             }
-            State::Free | State::Receiving(_) => unreachable!("not in the ring of those ready to send"),
+            State::Free | State::Receiving(_) | State::Retained(_) => {
+                unreachable!("not in the ring of those ready to send")
+            }
         }
     }
 
     fn transmit_data<P: Port>(
         &mut self,
         slot: Slot,
-        (source, sent, len): (Source, u32, u32),
+        (start, next): (u32, u32),
         port: &mut P,
         frame: Frame,
         tag: Option<VlanTag>,
         counters: &mut Counters,
     ) -> Progress {
         let exchange = self.exchanges.get(slot);
-        let payload_len = (len - sent).min(exchange.max_payload_len.into());
-        let is_last = sent + payload_len == len;
+        let Read { source, len } = exchange.read.expect("a read's data");
+        let payload_len = (len - next).min(exchange.max_payload_len.into());
+        let is_last = next + payload_len == len;
         let f_ctl = if is_last { F_CTL_DATA.with(FCtl::END_SEQUENCE) } else { F_CTL_DATA };
-        let seq_cnt = sent / u32::from(exchange.max_payload_len);
+        let seq_cnt = (next - start) / u32::from(exchange.max_payload_len);
         let header = FcHeader {
             // It counts up and may come round.
             seq_cnt: (seq_cnt as u16).into(),
-            parameter: sent.into(),
+            parameter: next.into(),
             ..self.header(slot, RCtl::DATA, f_ctl)
         };
         let payload = match source {
-            Source::Buffer => Ok(&exchange.buffer[sent as usize..][..payload_len as usize]),
+            Source::Buffer => Ok(&exchange.buffer[next as usize..][..payload_len as usize]),
             Source::Disk { offset } => {
                 let unit = exchange.unit.expect("a read has a unit");
                 let scratch = &mut self.scratch[..payload_len as usize];
-                self.units[usize::from(unit)].disk.view(offset + u64::from(sent), scratch)
+                self.units[usize::from(unit)].disk.view(offset + u64::from(next), scratch)
             }
         };
         let Ok(payload) = payload else {
             port.release(frame);
             counters.sent_frames -= 1;
-            return self.fail_read(slot, sent);
+            return self.fail_read(slot, next);
         };
         send(port, frame, tag, exchange.path, &header, payload);
         counters.read_bytes += u64::from(payload_len);
@@ -149,7 +159,7 @@ impl Targets {
             exchange.seq_id = exchange.seq_id.wrapping_add(1);
             exchange.state = State::SendRsp(Response::Good);
         } else {
-            exchange.state = State::SendData { source, sent: sent + payload_len, len };
+            exchange.state = State::SendData { start, next: next + payload_len };
         }
         Progress::More
     }
@@ -197,7 +207,12 @@ fn send<P: Port>(
 }
 
 /// Writes an FCP_RSP (FCP-4, 9.5) and gives its length.
-pub(super) fn response(iu: &mut [u8; MAX_RSP_LEN], result: &Response, residual: i64) -> usize {
+pub(super) fn response(
+    iu: &mut [u8; MAX_RSP_LEN],
+    result: &Response,
+    residual: i64,
+    is_to_confirm: bool,
+) -> usize {
     let mut sense = [0; sense::MAX_LEN];
     let mut info = [0; INFO_LEN];
     let mut rsp = FcpRsp::default();
@@ -217,6 +232,9 @@ pub(super) fn response(iu: &mut [u8; MAX_RSP_LEN], result: &Response, residual: 
     if rsp.info.is_empty() && residual != 0 {
         rsp.flags = if residual > 0 { rsp_flags::OVER } else { rsp_flags::UNDER };
         rsp.residual = residual.unsigned_abs() as u32;
+    }
+    if is_to_confirm {
+        rsp.flags |= rsp_flags::CONF_REQUESTED;
     }
     rsp.emit(iu)
 }

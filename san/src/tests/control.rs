@@ -12,7 +12,6 @@ use fc::wire::fcp::{Lun, RspCode, Srr, TaskManagement};
 use fc::wire::header::{FCtl, FcHeader, FcType, RCtl};
 use fc::wire::scsi::{AdditionalSense, SenseKey};
 use fc::wire::{FcId, WireError, Wwn};
-use zerocopy::FromZeros;
 use zerocopy::IntoBytes;
 
 const TEST_UNIT_READY: [u8; 6] = [0; 6];
@@ -62,7 +61,7 @@ fn a_process_login_makes_a_target_of_it() {
     assert_eq!(reply.pages[0].response(), SppResponse::NO_PROCESS);
     let page = reply.fcp().unwrap();
     assert_eq!(page.flags, spp_flags::ESTABLISH_IMAGE_PAIR | 1);
-    assert_eq!(page.parameters.get(), 0x12, "a target without retransmission or confirmation");
+    assert_eq!(page.parameters.get(), 0x112, "a target with retransmission, and without confirmation");
     assert_eq!(net.scsi(&host, &TEST_UNIT_READY, Io::None).status, 2, "unit attention");
     assert_eq!(net.scsi(&host, &TEST_UNIT_READY, Io::None).status, 0);
 
@@ -191,7 +190,7 @@ fn rec_tells_how_far_an_exchange_is() -> Result<(), WireError> {
     assert_eq!(rec(&mut net, rx_id ^ 1, host.id), ElsReply::Reject(LsRjt::NO_SUCH_EXCHANGE));
     assert_eq!(rec(&mut net, rx_id, TARGET), ElsReply::Reject(LsRjt::NO_SUCH_EXCHANGE));
 
-    let srr = Srr { command: 0x1400_0000.into(), ..Srr::new_zeroed() };
+    let srr = Srr::new(7, rx_id, 0, RCtl::DATA_DESCRIPTOR);
     let header = FcHeader { r_ctl: RCtl::FC4_REQUEST, ..request_header(host.id, TARGET, 8) };
     net.push_fc(host.mac, &header, srr.as_bytes());
     let frames = net.run_fc();

@@ -7,6 +7,7 @@ mod garbage;
 mod host;
 mod io;
 mod refusals;
+mod retransmission;
 mod services;
 mod sharing;
 mod vn2vn;

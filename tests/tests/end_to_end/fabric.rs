@@ -29,6 +29,17 @@ fn it_logs_in_finds_the_lun_and_moves_data() {
 }
 
 #[test]
+fn targets_may_send_again_and_want_to_know() {
+    for (retransmission, confirmation) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut world = World::new(&SanConfig { retransmission, confirmation, ..small_san(None) });
+        world.wait_for_luns();
+        world.move_data();
+        let counters = world.san.stats().counters;
+        assert_eq!((counters.dropped_no_exchange, counters.retransmissions), (0, 0));
+    }
+}
+
+#[test]
 fn errors_of_the_target_come_decoded() {
     let mut world = World::new(&small_san(None));
     world.wait_for_luns();

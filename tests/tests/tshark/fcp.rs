@@ -134,14 +134,7 @@ fn task_management() -> Vec<Case> {
 
 fn retransmission() -> Vec<Case> {
     let header = request(RCtl::FC4_REQUEST, FcType::FCP, TARGET, 0x520);
-    let srr = Srr {
-        command: Srr::COMMAND.into(),
-        ox_id: 0x500.into(),
-        rx_id: RX_ID.into(),
-        offset: 2048.into(),
-        r_ctl: RCtl::DATA.0,
-        reserved: [0; 3],
-    };
+    let srr = Srr::new(0x500, RX_ID, 2048, RCtl::DATA);
     let fields = &[("fcp.els.srr.ox_id", "0x0500"), ("fcp.els.srr.rx_id", "0x0456"), ("fcp.r_ctl", "0x01")];
     vec![Case::new("FCP: SRR", frame(&header, srr.as_bytes()), fields)]
 }

@@ -4,6 +4,7 @@ mod data;
 mod faults;
 mod lifecycle;
 mod recovery;
+mod retransmission;
 mod task_management;
 
 use super::answers::Answers;
@@ -42,6 +43,8 @@ fn nexus() -> Nexus {
         max_payload_len: 2112,
         e_d_tov: E_D_TOV,
         r_a_tov: R_A_TOV,
+        retry: false,
+        confirm: false,
     }
 }
 

@@ -4,11 +4,11 @@ use super::*;
 use fc::wire::els::{ElsReply, ElsRequest, ExchangeStatus, LsRjt};
 
 /// More than a target of which nothing is known may be silent.
-const SILENCE: Duration = Duration::from_millis(100);
+pub(super) const SILENCE: Duration = Duration::from_millis(100);
 
 impl Bench {
     /// The one question that was sent: its OX_ID.
-    fn question(&mut self, about: u16) -> u16 {
+    pub(super) fn question(&mut self, about: u16) -> u16 {
         let [rec] = &self.sent()[..] else { panic!("one frame is a question") };
         assert_eq!((rec.header.r_ctl, rec.header.fc_type), (RCtl::ELS_REQUEST, FcType::ELS));
         let ElsRequest::Rec(ids) = ElsRequest::parse(&rec.payload).unwrap() else { panic!("it is an REC") };
@@ -18,7 +18,7 @@ impl Bench {
         ox_id
     }
 
-    fn answer(&mut self, question: u16, reply: &ElsReply) {
+    pub(super) fn answer(&mut self, question: u16, reply: &ElsReply) {
         self.inject_fc(&answer_header(question), &reply.to_payload());
     }
 
@@ -31,12 +31,12 @@ impl Bench {
     }
 }
 
-fn answer_header(question: u16) -> FcHeader {
+pub(super) fn answer_header(question: u16) -> FcHeader {
     let header = target_header(RCtl::ELS_REPLY, 0x98_0000, question);
     FcHeader { fc_type: FcType::ELS, rx_id: UNASSIGNED_XID.into(), ..header }
 }
 
-fn account(ox_id: u16, e_stat: u32) -> ElsReply {
+pub(super) fn account(ox_id: u16, e_stat: u32) -> ElsReply {
     ElsReply::Rec(ExchangeStatus {
         ox_id: ox_id.into(),
         rx_id: RX_ID.into(),
