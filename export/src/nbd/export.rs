@@ -94,6 +94,7 @@ impl Export {
             // One that is gone already needs no shutdown.
             let _ = shutdown(client.as_raw_fd(), Shutdown::Both);
         }
+        self.changed.notify_all();
     }
 
     /// Waits until nothing is out any more after [`Self::close`], for `timeout` at most, and says whether that is so.

@@ -256,17 +256,22 @@ impl Service<'_> {
 
     fn serve(&mut self) -> Result<(), End> {
         let mut watched = EpollFlags::EPOLLIN;
+        let mut is_read = true;
         self.transmission.handle_input()?;
         loop {
-            let mut is_idle = !self.receive()?;
-            is_idle &= !self.work()?;
-            is_idle &= !self.send()?;
+            let has_worked = self.work()?;
+            // What wakes us is mostly one or the other, the device or the client, and a look for the other is a system
+            // call. Where the device always has something, the client has every second turn.
+            is_read = !(has_worked && is_read);
+            if is_read {
+                self.receive()?;
+            }
+            // Each may give the other something to do.
+            while self.work()? | self.send()? {}
             if self.transmission.is_over() {
                 return Ok(());
             }
-            if is_idle {
-                self.wait(&mut watched)?;
-            }
+            self.wait(&mut watched)?;
         }
     }
 
@@ -292,19 +297,16 @@ impl Service<'_> {
         Ok(())
     }
 
-    /// Whether anything came.
-    fn receive(&mut self) -> Result<bool, End> {
+    /// Takes what has come, if there is room for it.
+    fn receive(&mut self) -> Result<(), End> {
         let buffer = self.transmission.receive_buffer();
         if buffer.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         match recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => Err(End::Vanished),
-            Ok(len) => {
-                self.transmission.handle_received(len)?;
-                Ok(true)
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
+            Ok(len) => Ok(self.transmission.handle_received(len)?),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }

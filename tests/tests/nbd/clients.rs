@@ -139,8 +139,14 @@ fn qemu_io_does_each_command() {
     assert_eq!(bytes[514..521], [0xab, 0x11, 0x11, 0x11, 0x11, 0x11, 0xab]);
 
     disk.set_fails(true);
+    // As README has it.
+    let path = served.socket();
+    let options = format!(
+        "driver=nbd,server.type=unix,server.path={},export=disk,reconnect-delay=30,discard=unmap",
+        path.display()
+    );
     let output = std::process::Command::new("qemu-io")
-        .args(["-f", "raw", "-c", "read 0 4k", &served.uri("disk")])
+        .args(["--image-opts", "-c", "read 0 4k", &options])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

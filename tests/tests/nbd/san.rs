@@ -6,12 +6,13 @@ use datapath::port::nic::NicKind;
 use initiator::{Config, Disk, Initiator};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use san::SanConfig;
+use san::{Death, Order, SanConfig};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::thread::sleep;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use tests::{have_root, in_network_namespace, noise, veth_pair};
 use xfcoe::exports::DiskDevice;
@@ -23,7 +24,7 @@ const START: u64 = 1000;
 const BLOCKS: u64 = 128 << 11;
 
 /// A test with a part of a disk, served as `disk`.
-fn with_disk(test: impl Fn(&Served, &Disk) + Send + Sync) {
+fn with_disk(test: impl Fn(&Served, &Disk, &SanThread) + Send + Sync) {
     in_network_namespace(|| {
         // Clients by TCP are not needed, but its listener is.
         tests::ip(&["link", "set", "lo", "up"]);
@@ -35,7 +36,7 @@ fn with_disk(test: impl Fn(&Served, &Disk) + Send + Sync) {
         let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
         let device = DiskDevice::new(disk.clone(), START..START + BLOCKS, false);
         let served = Served::new(&[("disk", Arc::new(device))]);
-        test(&served, disk);
+        test(&served, disk, &san);
         drop(served);
         initiator.stop();
         san.stop().unwrap();
@@ -47,7 +48,7 @@ fn an_image_is_written_and_read_back() {
     if !have_root() || !have(&["qemu-img", "fio"]) {
         return;
     }
-    with_disk(|served, disk| {
+    with_disk(|served, disk, _| {
         let uri = served.uri("disk");
         fio_verify(&uri, "16M");
         let data = noise((BLOCKS * 512) as usize / 4, 3);
@@ -66,6 +67,47 @@ fn an_image_is_written_and_read_back() {
 }
 
 #[test]
+fn clients_notice_no_outage() {
+    if !have_root() || !have(&["fio"]) {
+        return;
+    }
+    with_disk(|served, _, san| {
+        let uri = format!("--uri={}", served.uri("disk"));
+        let target = SanConfig::default().targets[0].wwpn;
+        thread::scope(|scope| {
+            let arguments = [
+                "--name=outage",
+                "--ioengine=nbd",
+                &uri,
+                "--rw=randwrite",
+                "--bsrange=4k-32k",
+                "--iodepth=16",
+                "--size=16M",
+                "--time_based",
+                "--runtime=5",
+                "--verify=crc32c",
+                "--verify_backlog=256",
+                "--verify_fatal=1",
+                "--verify_state_save=0",
+            ];
+            let fio = scope.spawn(move || run("fio", &arguments));
+            sleep(Duration::from_secs(1));
+            san.order(Order::Kill { target, how: Death::Unplugged }).unwrap();
+            sleep(Duration::from_millis(300));
+            san.order(Order::Revive { target }).unwrap();
+            sleep(Duration::from_millis(700));
+            // It is back after two seconds and some.
+            san.order(Order::Restart).unwrap();
+            fio.join().unwrap();
+        });
+        let counters = served.exports[0].counters();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((count(&counters.failed), count(&counters.refused)), (0, 0));
+        assert!(count(&counters.writes) > 100 && count(&counters.reads) > 100, "{counters:?}");
+    });
+}
+
+#[test]
 fn a_file_system_lives_on_it() {
     if !have_root() || !have(&["nbdfuse", "fusermount3", "losetup", "mkfs.ext4", "e2fsck"]) {
         return;
@@ -73,7 +115,7 @@ fn a_file_system_lives_on_it() {
     if !Path::new("/dev/fuse").exists() || !Path::new("/dev/loop-control").exists() {
         return tests::skip("the kernel has no FUSE or no loop devices");
     }
-    with_disk(|served, _| {
+    with_disk(|served, _, _| {
         // Mounts that nobody else sees, and that go with this thread.
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
