@@ -144,7 +144,7 @@ fn bind_at(path: &Path, uid: Option<Uid>, gid: Option<Gid>) -> nix::Result<UnixL
 
 /// A socket to which others come.
 pub(crate) trait Accept: AsFd {
-    /// Lets in who waits; never waits itself.
+    /// Lets in who waits, and waits itself only for a moment, if descriptors run out.
     fn accept(&self);
 }
 

@@ -26,6 +26,9 @@ const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take to choose an export.
 const NEGOTIATION_TIME: Duration = Duration::from_secs(10);
 
+/// How long to wait for a descriptor to be had again.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
 /// How long a connection's thread sleeps when nothing happens.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -91,7 +94,7 @@ impl Server {
         self.lock().is_empty()
     }
 
-    /// Lets in who waits; never waits itself. To be called when the server's descriptor can be read.
+    /// Lets in who waits; waits itself only for a moment, if descriptors run out. To be called when the server's descriptor can be read.
     pub fn accept(&self) {
         loop {
             match self.listener.accept() {
@@ -99,7 +102,11 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // One that has gone again is no client.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => return tracing::warn!(%error, "no connection for an NBD client"),
+                // Where no descriptor is to be had, they wait.
+                Err(error) => {
+                    tracing::warn!(%error, "no connection for an NBD client");
+                    return thread::sleep(SHORTAGE_PAUSE);
+                }
             }
         }
     }
@@ -107,7 +114,7 @@ impl Server {
     fn serve(&self, socket: OwnedFd) {
         let place = Arc::clone(&self.connections);
         if Arc::strong_count(&self.connections) > MAX_CONNECTIONS + 1 {
-            return tracing::warn!("an NBD client was sent away: {MAX_CONNECTIONS} are connected");
+            return tracing::debug!("an NBD client was sent away: {MAX_CONNECTIONS} are connected");
         }
         let exports = self.lock().clone();
         let run = move || {

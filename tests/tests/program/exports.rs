@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{ChildStdout, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +24,8 @@ struct World {
     daemon: Killed,
     /// What the daemon has printed.
     lines: Arc<Mutex<Vec<String>>>,
-    notify: UnixDatagram,
+    /// What it has told systemd.
+    told: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
@@ -39,20 +40,15 @@ impl World {
         };
         let san = Killed(cable.san.run(spawn).unwrap());
         let notify = UnixDatagram::bind(folder.file("notify")).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
         write_config(&folder, exports);
         let mut daemon = Killed(cable.initiator.run(|| daemon(&folder).spawn().unwrap()).unwrap());
-        let lines = Arc::default();
-        collect(daemon.0.stdout.take().unwrap(), &lines);
-        let world = Self { folder, _cable: cable, _san: san, daemon, lines, notify };
-        assert_eq!(world.notified(), "READY=1");
+        let (lines, told) = (Arc::default(), Arc::default());
+        collect(BufReader::new(daemon.0.stdout.take().unwrap()).lines().map_while(Result::ok), &lines);
+        collect(messages(notify), &told);
+        let world = Self { folder, _cable: cable, _san: san, daemon, lines, told };
+        world.wait_until_told("READY=1");
+        world.wait_until_told("WATCHDOG=1");
         world
-    }
-
-    fn notified(&self) -> String {
-        let mut message = [0; 100];
-        let len = self.notify.recv(&mut message).unwrap();
-        String::from_utf8_lossy(&message[..len]).into_owned()
     }
 
     fn order(&self, arguments: &[&str]) -> Value {
@@ -76,18 +72,17 @@ impl World {
 
     /// Waits until the daemon prints a line with these words.
     fn wait_for(&self, words: &str) {
-        let begin = Instant::now();
-        let is_there = |line: &String| line.contains(words);
-        while !self.lines.lock().unwrap().iter().any(is_there) {
-            assert!(begin.elapsed() < PATIENCE, "`{words}` is not in {:#?}", self.lines.lock().unwrap());
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait_for(&self.lines, words);
+    }
+
+    fn wait_until_told(&self, state: &str) {
+        wait_for(&self.told, state);
     }
 
     fn end(mut self) {
         kill(pid(&self.daemon.0), Signal::SIGTERM).unwrap();
         assert_eq!(wait(&mut self.daemon.0, PATIENCE), Some(0));
-        assert_eq!(self.notified(), "STOPPING=1");
+        self.wait_until_told("STOPPING=1");
         for socket in ["control", "a", "b"] {
             assert!(!Path::new(&self.folder.file(socket)).exists(), "the socket {socket} was left");
         }
@@ -104,17 +99,31 @@ fn write_config(folder: &Folder, exports: &str) {
 
 fn daemon(folder: &Folder) -> std::process::Command {
     let mut daemon = xfcoe(&["run", "-c", &folder.file("run.toml")]);
-    daemon.stdout(Stdio::piped()).env("NOTIFY_SOCKET", folder.file("notify"));
+    daemon.stdout(Stdio::piped()).env("NOTIFY_SOCKET", folder.file("notify")).env("WATCHDOG_USEC", "400000");
     daemon
 }
 
-fn collect(out: ChildStdout, lines: &Arc<Mutex<Vec<String>>>) {
-    let lines = Arc::clone(lines);
-    thread::spawn(move || {
-        for line in BufReader::new(out).lines().map_while(Result::ok) {
-            lines.lock().unwrap().push(line);
-        }
-    });
+/// Keeps what comes from now on.
+fn collect(texts: impl Iterator<Item = String> + Send + 'static, kept: &Arc<Mutex<Vec<String>>>) {
+    let kept = Arc::clone(kept);
+    thread::spawn(move || texts.for_each(|text| kept.lock().unwrap().push(text)));
+}
+
+fn messages(socket: UnixDatagram) -> impl Iterator<Item = String> {
+    let message = move || {
+        let mut message = [0; 100];
+        let len = socket.recv(&mut message).ok()?;
+        Some(String::from_utf8_lossy(&message[..len]).into_owned())
+    };
+    std::iter::from_fn(message)
+}
+
+fn wait_for(texts: &Mutex<Vec<String>>, words: &str) {
+    let begin = Instant::now();
+    while !texts.lock().unwrap().iter().any(|text| text.contains(words)) {
+        assert!(begin.elapsed() < PATIENCE, "`{words}` is not in {:#?}", texts.lock().unwrap());
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn export(name: &str, rest: &str) -> String {
@@ -307,7 +316,7 @@ fn a_daemon_needs_no_root() {
     };
     let mut daemon = Killed(cable.initiator.run(start).unwrap());
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-    collect(daemon.0.stdout.take().unwrap(), &lines);
+    collect(BufReader::new(daemon.0.stdout.take().unwrap()).lines().map_while(Result::ok), &lines);
     let begin = Instant::now();
     while lines.lock().unwrap().is_empty() {
         assert!(begin.elapsed() < PATIENCE && daemon.0.try_wait().unwrap().is_none(), "it doesn't start");

@@ -107,33 +107,28 @@ impl Exports {
         Ok(())
     }
 
-    /// Makes the exports those of `configs`, and says what has changed.
+    /// Makes the exports those of `configs`, which go together, and says what has changed.
     ///
     /// # Errors
-    /// If one of them can't be; then nothing has.
+    /// If one of them can't be.
     pub(crate) fn replace(&mut self, configs: Vec<ExportConfig>) -> Result<Vec<String>, String> {
-        configs.iter().try_for_each(|config| self.check_place(config))?;
+        let stays = |entry: &&Entry| configs.contains(&entry.config);
+        let goes = self.entries.values().filter(|entry| !stays(entry));
+        let goes: Vec<_> = goes.map(|entry| entry.config.name.clone()).collect();
         let mut changes = Vec::new();
-        let wanted = |name: &str| configs.iter().find(|config| config.name == name);
-        let old: Vec<_> =
-            self.entries.iter().map(|(name, entry)| (name.clone(), entry.config.clone())).collect();
-        for (name, config) in old {
-            let what = match wanted(&name) {
-                Some(wanted) if *wanted == config => continue,
-                Some(_) => "changed",
-                None => "removed",
-            };
-            self.remove(&name)?;
-            changes.push(format!("export {name}: {what}"));
+        for name in &goes {
+            self.remove(name)?;
+            let is_changed = configs.iter().any(|config| config.name == *name);
+            changes.push(format!("export {name}: {}", if is_changed { "changed" } else { "removed" }));
         }
         for config in configs {
-            if !self.entries.contains_key(&config.name) {
-                let added = format!("export {}: added", config.name);
-                if !changes.contains(&format!("export {}: changed", config.name)) {
-                    changes.push(added);
-                }
-                self.add(config)?;
+            if self.entries.contains_key(&config.name) {
+                continue;
             }
+            if !goes.contains(&config.name) {
+                changes.push(format!("export {}: added", config.name));
+            }
+            self.add(config)?;
         }
         Ok(changes)
     }

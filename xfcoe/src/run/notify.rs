@@ -21,7 +21,12 @@ impl Notifier {
     /// If there is to be somebody who can't be reached.
     pub(super) fn from_environment() -> io::Result<Self> {
         let socket = match env::var("NOTIFY_SOCKET") {
-            Ok(name) => Some((UnixDatagram::unbound()?, address(&name)?)),
+            Ok(name) => {
+                let socket = UnixDatagram::unbound()?;
+                // Who doesn't listen must not keep us from our work.
+                socket.set_nonblocking(true)?;
+                Some((socket, address(&name)?))
+            }
             Err(_) => None,
         };
         let watchdog = env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse().ok());
