@@ -4,7 +4,7 @@ use crate::disk::DiskInfo;
 use crate::ghosts::Ghosts;
 use crate::path::{Path, PathChoice};
 use datapath::port::Waker;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A disk as control finds it: what it is, and its paths. Queues look whether that is news, and take the lock only if
@@ -15,6 +15,8 @@ pub struct DiskState {
     /// Of what is known.
     version: AtomicU64,
     pub(crate) choice: PathChoice,
+    /// Queues that were made: where each begins to take turns, or those with one request each would all use one path.
+    queues: AtomicUsize,
     pub(crate) ghosts: Ghosts,
 }
 
@@ -61,7 +63,13 @@ impl DiskState {
     /// A disk with these paths.
     pub fn new(info: DiskInfo, paths: Vec<Path>, choice: PathChoice) -> Self {
         let known = Known { info: Arc::new(info), paths, doubts: Vec::new(), wakers: Vec::new() };
-        Self { known: Mutex::new(known), version: AtomicU64::new(1), choice, ghosts: Ghosts::default() }
+        Self {
+            known: Mutex::new(known),
+            version: AtomicU64::new(1),
+            choice,
+            queues: AtomicUsize::new(0),
+            ghosts: Ghosts::default(),
+        }
     }
 
     /// What it is.
@@ -72,6 +80,11 @@ impl DiskState {
     /// Its paths now.
     pub fn paths(&self) -> Vec<Path> {
         self.lock().paths.clone()
+    }
+
+    /// The number of the next queue.
+    pub(crate) fn number_queue(&self) -> usize {
+        self.queues.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Changes with [`Self::paths`].
@@ -89,9 +102,19 @@ impl DiskState {
         known.doubts = doubts;
         if known.paths != paths {
             known.paths = paths;
-            self.version.fetch_add(1, Ordering::Release);
-            known.wakers.retain(|waker| waker.upgrade().map(|waker| waker.wake()).is_some());
+            self.announce(&mut known);
         }
+    }
+
+    /// A fence has ended: what waits for that is to look.
+    pub(crate) fn end_fence(&self, is_good: bool) {
+        self.ghosts.end_fence(is_good);
+        self.announce(&mut self.lock());
+    }
+
+    fn announce(&self, known: &mut Known) {
+        self.version.fetch_add(1, Ordering::Release);
+        known.wakers.retain(|waker| waker.upgrade().map(|waker| waker.wake()).is_some());
     }
 
     /// Wakes `waker` when the paths change, for as long as it is there.

@@ -44,6 +44,7 @@ mod disks;
 mod edge;
 mod error;
 mod ghosts;
+mod own_commands;
 mod path;
 mod paths;
 mod published;

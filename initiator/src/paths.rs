@@ -42,6 +42,8 @@ struct Slot {
     is_listed: bool,
     window: Window,
     health: Health,
+    /// The target has refused access by it, and nothing newer is known.
+    is_denied: bool,
     /// When something came back last, or something was sent while nothing was out.
     heard: Instant,
 }
@@ -78,16 +80,17 @@ impl Slot {
             AccessState::OPTIMIZED => 0,
             AccessState::NON_OPTIMIZED | AccessState::LBA_DEPENDENT => 1,
             AccessState::TRANSITIONING => 2,
+            _ if self.is_denied => 4,
             _ => 3,
         };
-        access + if is_silent { 4 } else { 0 }
+        access + if is_silent { 5 } else { 0 }
     }
 }
 
 impl Paths {
-    /// No path yet; each may have `depth` commands out.
-    pub(crate) const fn new(depth: usize, choice: PathChoice) -> Self {
-        Self { slots: Vec::new(), choice, depth, turn: 0, fast_io_fail: Duration::ZERO, none_since: None }
+    /// No path yet; each may have `depth` commands out. `turn` says where taking turns begins.
+    pub(crate) const fn new(depth: usize, choice: PathChoice, turn: usize) -> Self {
+        Self { slots: Vec::new(), choice, depth, turn, fast_io_fail: Duration::ZERO, none_since: None }
     }
 
     /// The disk has these paths now.
@@ -104,6 +107,7 @@ impl Paths {
         if let Some(longest) = paths.iter().map(|path| path.fast_io_fail).max() {
             self.fast_io_fail = longest;
         }
+        self.turn %= self.slots.len().max(1);
         self.look(now);
     }
 
@@ -113,6 +117,7 @@ impl Paths {
             is_listed: true,
             window: Window::new(self.depth),
             health: Health::Good,
+            is_denied: false,
             heard: now,
         };
         match self.slots.iter().position(|slot| !slot.is_listed && slot.is_idle()) {
@@ -147,7 +152,7 @@ impl Paths {
             slot.heard = now;
         }
         slot.window.sent();
-        self.turn = index.0 + 1;
+        self.turn = (index.0 + 1) % self.slots.len();
     }
 
     /// A command has come back.
@@ -180,9 +185,10 @@ impl Paths {
         self.look(now);
     }
 
-    /// What the target says of its port's access, until control has asked about all of them.
-    pub(crate) fn set_access(&mut self, index: PathIndex, access: AccessState) {
-        self.slots[index.0].path.access = access;
+    /// The target refuses access by this port: true until control has asked about all of them.
+    pub(crate) fn deny_access(&mut self, index: PathIndex, access: AccessState) {
+        let slot = &mut self.slots[index.0];
+        (slot.path.access, slot.is_denied) = (access, true);
     }
 
     /// The next path to probe: each probe's end comes to [`Self::probed`].
@@ -219,15 +225,9 @@ impl Paths {
         listed.peek().is_some() && listed.all(|slot| slot.health == Health::Stopped)
     }
 
-    /// Whether a path that works leads to the medium, as far as is known.
-    pub(crate) fn have_access(&self) -> bool {
-        let has_access = |slot: &Slot| {
-            matches!(
-                slot.path.access,
-                AccessState::OPTIMIZED | AccessState::NON_OPTIMIZED | AccessState::LBA_DEPENDENT
-            )
-        };
-        self.slots.iter().any(|slot| slot.is_good() && has_access(slot))
+    /// How many paths work, whether or not they lead to the medium.
+    pub(crate) fn good(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.is_good()).count()
     }
 
     /// When [`Self::poll_probe`] has a path.
@@ -263,6 +263,7 @@ impl Slot {
             self.health = Health::Failed { probe_at: now, pause: FIRST_PAUSE };
         }
         self.path = path.clone();
+        self.is_denied = false;
     }
 }
 

@@ -5,7 +5,6 @@ use crate::disk_state::DiskState;
 use crate::disks::Disks;
 use crate::error::DiskError;
 use crate::path::PortNumber;
-use crate::paths::MAX_PATHS;
 use crate::request::{Done, Refused, Request};
 use crate::requests::Requests;
 use datapath::consumer::Consumer;
@@ -137,8 +136,7 @@ impl DiskQueue {
 
     fn lane(&mut self, port: PortNumber) -> &mut Lane {
         let at = self.lanes.iter().position(|lane| lane.port == port).unwrap_or_else(|| {
-            // Each path may have a probe out besides.
-            let depth = self.depth + MAX_PATHS;
+            let depth = self.depth + Requests::MAX_EXTRA_COMMANDS;
             let consumer = self.disks.core(port).attach_consumer(depth, Arc::clone(&self.waker));
             self.lanes.push(Lane { port, consumer });
             self.lanes.len() - 1

@@ -4,8 +4,9 @@
 use crate::disk::DiskInfo;
 use crate::disk_state::DiskState;
 use crate::error::DiskError;
-use crate::path::{Path, PortNumber};
-use crate::paths::{PathIndex, Paths};
+use crate::own_commands::{FENCE, Fence, PROBE, fence, own_path, probe};
+use crate::path::PortNumber;
+use crate::paths::{MAX_PATHS, PathIndex, Paths};
 use crate::request::{Done, Refused, Request};
 use crate::verdict::{Verdict, Why, denied_access, judge, judge_failure, tells_of_access};
 use fc::messages::{Action, Buffer, Cdb, Command, Completion, Ended, Transfer, TransportError};
@@ -38,11 +39,8 @@ const LONGEST_LOSS_PAUSE: Duration = Duration::from_secs(1);
 /// How often a command is tried whose paths do not lead to the medium now.
 const ACCESS_PAUSE: Duration = Duration::from_millis(100);
 
-/// When a probe is given up.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The bit of a command's tag that says it is a probe; the other bits are its path's number.
-const PROBE: u64 = 1 << 63;
+/// How soon the next fence is tried.
+const FENCE_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -64,6 +62,8 @@ struct InFlight {
     retries: u8,
     /// How often frames of it got lost.
     losses: u32,
+    /// By how many paths in a row it was kept from the medium.
+    denials: usize,
     /// Where and when it was sent last, by which login.
     path: PathIndex,
     sent_at: Instant,
@@ -94,9 +94,13 @@ pub struct Requests {
     ready: VecDeque<(usize, Transfer)>,
     waiting: Vec<Waiting>,
     done: VecDeque<Done>,
+    fence: Fence,
 }
 
 impl Requests {
+    /// Commands that may be out besides those of requests: a probe of each path, and a fence.
+    pub const MAX_EXTRA_COMMANDS: usize = MAX_PATHS + 1;
+
     /// Up to `depth` requests at a time to a disk.
     ///
     /// # Panics
@@ -106,13 +110,14 @@ impl Requests {
         Self {
             info: state.info(),
             version: 0,
-            paths: Paths::new(depth, state.choice),
+            paths: Paths::new(depth, state.choice, state.number_queue()),
             state,
             in_flight: (0..depth).map(|_| None).collect(),
             free: (0..depth).rev().collect(),
             ready: VecDeque::with_capacity(depth),
             waiting: Vec::with_capacity(depth),
             done: VecDeque::with_capacity(depth),
+            fence: Fence::None,
         }
     }
 
@@ -150,6 +155,7 @@ impl Requests {
             started: now,
             retries: 0,
             losses: 0,
+            denials: 0,
             path: PathIndex(0),
             sent_at: now,
             logins: 0,
@@ -172,7 +178,12 @@ impl Requests {
             let index = self.paths.choose(now)?;
             let (_, transfer) = self.ready.pop_front().expect("looked at above");
             if let Some(until) = self.hold_until(now, slot) {
-                self.waiting.push(Waiting { at: until, is_held: true, slot, transfer });
+                let at = if self.fence == Fence::Refused { until } else { now + FENCE_PAUSE };
+                self.waiting.push(Waiting { at, is_held: true, slot, transfer });
+                if self.fence == Fence::None && self.state.ghosts.begin_fence() {
+                    self.fence = Fence::Out;
+                    return Some(fence(index, self.paths.path(index)));
+                }
                 continue;
             }
             return Some(self.send(now, slot, index, transfer));
@@ -207,9 +218,10 @@ impl Requests {
     /// If no command with this tag is out.
     pub fn handle_completion(&mut self, now: Instant, completion: Completion) {
         self.take_news(now);
-        if completion.tag & PROBE != 0 {
-            self.handle_probe(now, &completion);
-            return;
+        match completion.tag & (PROBE | FENCE) {
+            0 => {}
+            PROBE => return self.handle_probe(now, &completion),
+            _ => return self.handle_fence(now, &completion),
         }
         let slot = usize::try_from(completion.tag).expect("our own slot number");
         let index = self.in_flight[slot].as_ref().expect("a completion has its request").path;
@@ -367,7 +379,7 @@ impl Requests {
             Why::Target | Why::Busy { .. } | Why::Loss => self.paths.heard(now, index),
             Why::Access(access) => {
                 self.paths.heard(now, index);
-                self.paths.set_access(index, access);
+                self.paths.deny_access(index, access);
             }
             // It may be that only this command is not answered.
             Why::Silence if self.paths.has_heard_since(index, in_flight.sent_at) => {}
@@ -391,7 +403,12 @@ impl Requests {
                 is_worth_it.then(|| loss_pause(in_flight.losses))
             }
             Why::Access(_) => {
-                is_worth_it.then_some(if self.paths.have_access() { Duration::ZERO } else { ACCESS_PAUSE })
+                in_flight.denials += 1;
+                let was_by_all = in_flight.denials >= self.paths.good();
+                if was_by_all {
+                    in_flight.denials = 0;
+                }
+                is_worth_it.then_some(if was_by_all { ACCESS_PAUSE } else { Duration::ZERO })
             }
             // Requests wait for a path as long as there may be one.
             Why::NotLoggedIn | Why::Gone | Why::Stopped => Some(Duration::ZERO),
@@ -399,18 +416,34 @@ impl Requests {
     }
 
     fn handle_probe(&mut self, now: Instant, completion: &Completion) {
-        let index = PathIndex(usize::try_from(completion.tag & !PROBE).expect("our own path's number"));
+        let index = own_path(completion.tag);
         match completion.result {
             Ok(ended) => {
                 self.listen(&ended);
                 self.paths.probed(now, index, true);
                 if let Some(access) = denied_access(&ended) {
-                    self.paths.set_access(index, access);
+                    self.paths.deny_access(index, access);
                 }
             }
             Err(TransportError::Stopped) => self.paths.stop(now, index),
             Err(_) => self.paths.probed(now, index, false),
         }
+    }
+
+    fn handle_fence(&mut self, now: Instant, completion: &Completion) {
+        let index = own_path(completion.tag);
+        self.fence = match completion.result {
+            Err(TransportError::Response(_)) => Fence::Refused,
+            _ => Fence::None,
+        };
+        match completion.result {
+            Err(TransportError::Stopped) => self.paths.stop(now, index),
+            Err(TransportError::NotLoggedIn | TransportError::NexusGone | TransportError::TimedOut) => {
+                self.paths.fail(now, index);
+            }
+            Ok(_) | Err(_) => {}
+        }
+        self.state.end_fence(completion.result.is_ok());
     }
 
     /// No path leads to the disk, and none will soon: what waits for one waits no more.
@@ -434,17 +467,13 @@ impl Requests {
     }
 }
 
-/// A question whether a path works.
-fn probe(index: PathIndex, path: &Path) -> (PortNumber, Command) {
-    let command = Command {
-        tag: PROBE | index.0 as u64,
-        nexus: path.id.nexus,
-        lun: path.id.lun,
-        action: Action::from(&ScsiCommand::TestUnitReady),
-        transfer: Transfer::None,
-        timeout: PROBE_TIMEOUT,
-    };
-    (path.id.port, command)
+/// Whoever is told of a fence's end must not wait for one that nobody hears.
+impl Drop for Requests {
+    fn drop(&mut self) {
+        if self.fence == Fence::Out {
+            self.state.end_fence(false);
+        }
+    }
 }
 
 /// How long to wait before a command is repeated that got lost so often.

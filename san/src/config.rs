@@ -1,6 +1,7 @@
 //! What a SAN is made of.
 
 use crate::faults::FaultsConfig;
+use crate::scsi::PortAccess;
 use fc::wire::fcoe;
 use fc::wire::fip::{FcMap, FkaAdvPeriod};
 use fc::wire::header::{MAX_PAYLOAD_LEN, MIN_MAX_PAYLOAD_LEN};
@@ -133,6 +134,8 @@ pub struct TargetConfig {
     /// Its ENode MAC address in VN2VN; by default the low six bytes of the port name.
     #[serde(deserialize_with = "some_from_text")]
     pub mac: Option<MacAddr>,
+    /// How well it leads to them.
+    pub access: PortAccess,
     /// Its LUNs from 0 on, at most [`MAX_LUNS`].
     pub luns: Vec<LunConfig>,
 }
@@ -143,6 +146,7 @@ impl Default for TargetConfig {
             wwpn: Wwn::from_u64(0x2000_02fc_f000_0101),
             wwnn: Wwn::from_u64(0x1000_02fc_f000_0101),
             mac: None,
+            access: PortAccess::default(),
             luns: vec![LunConfig::default()],
         }
     }

@@ -45,3 +45,4 @@ pub use faults::{CommandFailure, Fault, FaultsConfig, FrameFate, FrameKind, Logi
 pub use orders::{Death, Order, OrderError};
 pub use remote::Remote;
 pub use san::{San, Stats};
+pub use scsi::PortAccess;

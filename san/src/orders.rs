@@ -2,6 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::faults::{Fault, FaultsConfig};
+use crate::scsi::PortAccess;
 use fc::wire::Wwn;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -49,6 +50,14 @@ pub enum Order {
         target: Wwn,
         /// Milliseconds from now.
         ms: u32,
+    },
+    /// A target port leads to its disks as well as this from now on; its initiators are told by a unit attention.
+    Access {
+        /// Its port name.
+        #[serde(with = "wwn_as_text")]
+        target: Wwn,
+        /// How well.
+        access: PortAccess,
     },
 }
 

@@ -180,6 +180,10 @@ impl<P: Port> San<P> {
                 let number = self.target(target)?;
                 self.targets.stall(number, now + Duration::from_millis(ms.into()));
             }
+            Order::Access { target, access } => {
+                let number = self.target(target)?;
+                self.targets.set_access(number, access);
+            }
         }
         Ok(())
     }

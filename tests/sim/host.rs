@@ -26,8 +26,6 @@ const SCAN_DEPTH: usize = 64;
 const OPERATOR_DEPTH: usize = 8;
 /// When they are given up.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Probes of paths that may be out besides.
-const MAX_PATHS: usize = 32;
 /// Rounds in which everything that can be done at one moment must be done.
 const MAX_ROUNDS: usize = 10_000;
 
@@ -244,7 +242,8 @@ impl Host {
                 continue;
             }
             let depth = self.load.depth;
-            let consumer = self.core.attach_consumer(depth + MAX_PATHS, Arc::clone(&self.waker));
+            let consumer =
+                self.core.attach_consumer(depth + Requests::MAX_EXTRA_COMMANDS, Arc::clone(&self.waker));
             // A target that could not tell whether it can seems to be one that can't.
             let discard_ppm = if state.info().discard { self.load.discard_ppm } else { 0 };
             self.seed += 1;

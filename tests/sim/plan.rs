@@ -145,10 +145,10 @@ fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {
                 MacAddr([2, 0xfc, 0xf0, 0, number, target]),
             ),
             wwnn: Wwn::from_mac(0x1000, MacAddr([2, 0xfc, 0xf0, 1, number, target])),
-            mac: None,
             luns: (0..=target / 2)
                 .map(|lun| LunConfig { size_bytes, block_bytes, serial: serial(lun), ..LunConfig::default() })
                 .collect(),
+            ..TargetConfig::default()
         };
         let fcf = FcfConfig {
             mac,

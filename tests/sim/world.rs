@@ -11,7 +11,7 @@ use datapath::port::memory::{self, MemoryConfig, MemoryPort, MemoryWire};
 use fc::time::{Duration, Instant};
 use fc::wire::MacAddr;
 use fc::wire::ethernet::EthernetHeader;
-use san::{Mode, Order, San};
+use san::{Mode, Order, PortAccess, San};
 use std::sync::Arc;
 
 /// How long it may take after the last fault until all is well: logins and looks for LUNs are tried again after 30 s at
@@ -274,6 +274,7 @@ impl<'a> World<'a> {
             self.order(san, &Order::Heal);
             for target in &config.targets {
                 self.order(san, &Order::Revive { target: target.wwpn });
+                self.order(san, &Order::Access { target: target.wwpn, access: PortAccess::Optimized });
             }
         }
     }

@@ -5,25 +5,19 @@
 
 use datapath::port::nic::NicKind;
 use fc::wire::{MacAddr, Wwn};
-use initiator::{Config, Disk, DiskError, Initiator};
+use initiator::{Config, Initiator};
 use san::{Death, FaultsConfig, Order, SanConfig};
-use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use tests::{have_root, in_network_namespace, ip, noise, veth_pair};
+use tests::load::Load;
+use tests::{have_root, in_network_namespace, ip, veth_pair};
 use xfcoe::san_thread::{Place, SanThread};
 
 const MTU: u32 = 2500;
 const LOGIN: Duration = Duration::from_secs(15);
 /// FKA_ADV_PERIOD: an FCF that is silent for 2.5 of them is gone.
 const FKA_MS: u32 = 500;
-/// Threads with a request out each.
-const WORKERS: usize = 4;
-const BLOCKS: usize = 8;
-/// How long anything may take that is bound to happen: a command that is lost as often as it is tried.
-const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Two measurements at once would measure each other.
 fn alone() -> MutexGuard<'static, ()> {
@@ -83,101 +77,6 @@ fn config() -> SanConfig {
     let mut config = SanConfig::default();
     config.fcf.fka_adv_period_ms = FKA_MS;
     config
-}
-
-/// Threads that write blocks and read them back for as long as it takes. No request may fail.
-struct Load {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<u64>>,
-}
-
-struct Shared {
-    disk: Disk,
-    origin: Instant,
-    stop: AtomicBool,
-    /// When the last request that went well had begun, of each thread, in nanoseconds since `origin`.
-    began_ns: [AtomicU64; WORKERS],
-    /// The longest time that a request took.
-    longest_ns: AtomicU64,
-}
-
-impl Load {
-    fn start(disk: &Disk) -> Self {
-        let shared = Arc::new(Shared {
-            disk: disk.clone(),
-            origin: Instant::now(),
-            stop: AtomicBool::new(false),
-            began_ns: Default::default(),
-            longest_ns: AtomicU64::new(0),
-        });
-        let start = |number| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.work(number))
-        };
-        let threads = (0..WORKERS).map(start).collect();
-        Self { shared, threads }
-    }
-
-    /// How long it takes from `since` until the first thread, and until the last one, had a request go well that it
-    /// made after that.
-    fn resumed(&self, since: Instant) -> (Duration, Duration) {
-        let since_ns = since.duration_since(self.origin).as_nanos() as u64;
-        let mut first = None;
-        loop {
-            let again =
-                self.began_ns.iter().filter(|began| began.load(Ordering::Relaxed) >= since_ns).count();
-            let elapsed = since.elapsed();
-            if again > 0 {
-                first.get_or_insert(elapsed);
-            }
-            if let (WORKERS, Some(first)) = (again, first) {
-                return (first, elapsed);
-            }
-            assert!(elapsed < PATIENCE, "{again} of {WORKERS} threads go on after {elapsed:?}");
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn end(self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            assert!(thread.join().unwrap() > 0, "a thread never wrote anything");
-        }
-    }
-}
-
-impl Deref for Load {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.shared
-    }
-}
-
-impl Shared {
-    /// Gives the number of rounds.
-    fn work(&self, number: usize) -> u64 {
-        let lba = (number * BLOCKS) as u64;
-        let mut back = [0; BLOCKS * 512];
-        for round in 0.. {
-            let data = noise(back.len(), (number as u64) << 32 | round);
-            if self.stop.load(Ordering::Relaxed) {
-                return round;
-            }
-            self.time(number, || self.disk.write_at(lba, &data));
-            self.time(number, || self.disk.read_at(lba, &mut back));
-            assert!(data == back, "thread {number}, round {round}: other bytes came back");
-        }
-        unreachable!("it has not counted to 2^64")
-    }
-
-    fn time(&self, number: usize, request: impl FnOnce() -> Result<(), DiskError>) {
-        let began = self.origin.elapsed();
-        request().unwrap_or_else(|error| panic!("thread {number}: {error}"));
-        self.began_ns[number].store(began.as_nanos() as u64, Ordering::Relaxed);
-        let took = self.origin.elapsed() - began;
-        self.longest_ns.fetch_max(took.as_nanos() as u64, Ordering::Relaxed);
-    }
 }
 
 /// Lets something go for `outage`, and says how long it took until the load went on after it was back.
@@ -280,10 +179,10 @@ fn of_two_fabrics_one_is_pulled() {
         other.targets[0].wwpn = Wwn::from_mac(0x2000, mac);
         let (stays, goes) = (World::new("xfcoe0", "san0", config()), World::new("xfcoe1", "san1", other));
         let set = |state| move || drop(ip(&["link", "set", "san1", state]));
-        stays.load.longest_ns.store(0, Ordering::Relaxed);
+        stays.load.take_longest();
         let what = "one of two fabrics pulled for 1 s";
         measure(what, &goes, Duration::from_secs(1), set("down"), set("up"), LOGIN_ANEW);
-        let standstill = Duration::from_nanos(stays.load.longest_ns.load(Ordering::Relaxed));
+        let standstill = stays.load.take_longest();
         assert!(standstill < Duration::from_secs(1), "the other fabric stood still for {standstill:?}");
         stays.end();
         goes.end();

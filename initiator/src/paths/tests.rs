@@ -23,7 +23,7 @@ fn path(number: u16, access: AccessState) -> Path {
 
 fn paths(choice: PathChoice, access: &[AccessState]) -> (Paths, Vec<Path>) {
     let list: Vec<_> = (0..).zip(access).map(|(number, &access)| path(number, access)).collect();
-    let mut paths = Paths::new(4, choice);
+    let mut paths = Paths::new(4, choice, 0);
     paths.update(at(0), &list);
     (paths, list)
 }

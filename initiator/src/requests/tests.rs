@@ -1,9 +1,9 @@
 use super::*;
-use crate::path::{PathChoice, PathId};
+use crate::path::{Path, PathChoice, PathId};
 use crate::verdict::BUSY_DELAY;
 use fc::messages::NexusId;
 use fc::wire::Wwn;
-use fc::wire::fcp::Lun;
+use fc::wire::fcp::{Lun, RspCode, TaskManagement};
 use fc::wire::scsi::target_port_groups::AccessState;
 use fc::wire::scsi::{AdditionalSense, Sense, SenseKey};
 
@@ -281,14 +281,49 @@ fn a_write_waits_for_an_older_one_that_may_still_happen() {
     for (tag, request) in [(1, write(7)), (2, write(8)), (3, read(7))] {
         other.submit(at(3), tag, request).unwrap();
     }
-    let sent: Vec<_> = std::iter::from_fn(|| poll(&mut other, at(3))).map(|command| command.tag).collect();
-    assert_eq!(sent.len(), 2);
+    let mut sent: Vec<_> = std::iter::from_fn(|| poll(&mut other, at(3))).collect();
+    let is_reset = |command: &Command| matches!(command.action, Action::Manage(TaskManagement::LUN_RESET));
+    assert!(sent.len() == 3 && is_reset(&sent[0]) && sent[0].tag & FENCE != 0);
+    // The target doesn't do it.
+    let refused = Err(TransportError::Response(RspCode::REJECTED));
+    assert!(end(&mut other, at(3), sent.remove(0), refused).is_none());
+    assert!(poll(&mut other, at(3)).is_none());
     assert_eq!(other.poll_timeout(), Some(at(1) + crate::ghosts::LIFETIME));
     log_in(&disk, 1);
     assert!(poll(&mut other, at(4)).is_none(), "that was the other target port");
     log_in(&disk, 0);
     let command = poll(&mut other, at(5)).unwrap();
     assert!(!is_probe(&command) && matches!(command.transfer, Transfer::Write(_)));
+}
+
+#[test]
+fn a_fence_lets_later_writes_go_on() {
+    let disk = disk(2);
+    let mut requests = Requests::new(Arc::clone(&disk), 4);
+    requests.submit(at(0), 0, write(7)).unwrap();
+    let lost = poll(&mut requests, at(0)).unwrap();
+    assert!(end(&mut requests, at(1), lost, Err(TransportError::NexusGone)).is_none());
+    let again = poll(&mut requests, at(1)).unwrap();
+    assert!(end(&mut requests, at(1), again, Ok(ended(Status::GOOD, None))).is_some());
+    requests.submit(at(2), 1, write(7)).unwrap();
+    // Its frames may be lost, too, and a queue that is dropped leaves it to the others.
+    let mut fence = poll(&mut requests, at(2)).unwrap();
+    for error in [TransportError::Lost, TransportError::Aborted] {
+        assert!(end(&mut requests, at(2), fence, Err(error)).is_none());
+        fence = poll(&mut requests, at(2)).unwrap();
+        assert!(fence.tag & FENCE != 0 && fence.nexus.0 == 1);
+    }
+    let mut other = Requests::new(disk, 1);
+    other.submit(at(3), 2, write(7)).unwrap();
+    assert!(poll(&mut other, at(3)).is_none(), "one is out");
+    drop(requests);
+    let fence = poll(&mut other, at(4)).unwrap();
+    assert!(fence.tag & FENCE != 0);
+    assert!(
+        end(&mut other, at(5), fence, Ok(Ended { transferred: 0, ..ended(Status::GOOD, None) })).is_none()
+    );
+    let newer = poll(&mut other, at(5)).unwrap();
+    assert!(end(&mut other, at(6), newer, Ok(ended(Status::GOOD, None))).unwrap().result.is_ok());
 }
 
 #[test]

@@ -19,15 +19,18 @@ impl Attentions {
     pub(crate) const REGISTRATIONS_PREEMPTED: Self = Self(1 << 4);
     /// The logical unit was reset.
     pub(crate) const RESET: Self = Self(1 << 5);
+    /// A port leads to the unit better or worse than before.
+    pub(crate) const ACCESS_CHANGED: Self = Self(1 << 6);
 
     /// In the order in which they are told, with their codes.
-    const CODES: [(Self, AdditionalSense); 6] = [
+    const CODES: [(Self, AdditionalSense); 7] = [
         (Self::POWER_ON, AdditionalSense::POWER_ON_OR_RESET),
         (Self::RESET, AdditionalSense::BUS_DEVICE_RESET),
         (Self::COMMANDS_CLEARED, AdditionalSense::COMMANDS_CLEARED),
         (Self::RESERVATIONS_PREEMPTED, AdditionalSense::RESERVATIONS_PREEMPTED),
         (Self::RESERVATIONS_RELEASED, AdditionalSense::RESERVATIONS_RELEASED),
         (Self::REGISTRATIONS_PREEMPTED, AdditionalSense::REGISTRATIONS_PREEMPTED),
+        (Self::ACCESS_CHANGED, AdditionalSense::ASYMMETRIC_ACCESS_CHANGED),
     ];
 
     /// Adds `other`. Power on and a reset make what was before them moot, and a reset is a part of power on (SAM-5, 6.2).

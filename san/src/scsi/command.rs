@@ -86,6 +86,7 @@ pub(crate) fn execute(mut work: Work<'_>) -> Result<Outcome, Refusal> {
             return Err(invalid_field(at));
         }
     }
+    work.unit.access(work.port).check(work.cdb[0])?;
     if !work.unit.reservations.allows(work.nexus, command.access) {
         return Err(Status::RESERVATION_CONFLICT.into());
     }

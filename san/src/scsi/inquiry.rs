@@ -4,7 +4,6 @@ use super::block::{
     MAX_COMPARE_AND_WRITE_BLOCKS, MAX_TRANSFER_BYTES, MAX_UNMAP_DESCRIPTORS, MAX_WRITE_SAME_BLOCKS,
 };
 use super::command::{Outcome, Work, number};
-use super::report::TARGET_PORT_GROUP;
 use super::{PortIdentity, Refusal, Unit, invalid_field};
 
 /// The vital product data pages that there are.
@@ -79,7 +78,7 @@ fn identification(unit: &Unit, port: &PortIdentity, data: &mut Vec<u8>) {
     designator(BINARY, 3, &[&unit.naa()]);
     designator(BINARY, OF_PORT | 3, &[&port.name.0]);
     designator(BINARY, OF_PORT | 4, &[&[0, 0], &port.relative.to_be_bytes()]);
-    designator(BINARY, OF_PORT | 5, &[&[0, 0], &TARGET_PORT_GROUP.to_be_bytes()]);
+    designator(BINARY, OF_PORT | 5, &[&[0, 0], &port.group().to_be_bytes()]);
 }
 
 fn limits(unit: &Unit, data: &mut Vec<u8>) {

@@ -1,5 +1,6 @@
 //! The disks behind the targets: what commands do (SAM-5, SPC-4, SBC-3), without knowing how they came.
 
+mod access;
 mod attention;
 mod block;
 mod command;
@@ -10,12 +11,13 @@ mod report;
 pub(crate) mod reservation;
 mod unit;
 
+pub use access::PortAccess;
 pub(crate) use attention::Attentions;
 pub(crate) use block::end_write;
 pub(crate) use command::{Outcome, ParameterOut, Work, execute, finish};
 pub(crate) use report::absent;
 pub(crate) use reservation::{Effects, Nexus};
-pub(crate) use unit::{PortIdentity, Unit};
+pub(crate) use unit::{PortIdentity, Unit, UnitPort};
 
 use fc::wire::scsi::{AdditionalSense, Sense, SenseKey, Status};
 

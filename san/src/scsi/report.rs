@@ -1,12 +1,9 @@
 //! Commands that say what there is: LUNs, ports, commands, and why the last one failed.
 
 use super::command::{COMMANDS, Command, Outcome, Work, number};
-use super::{Refusal, illegal, invalid_field};
+use super::{PortAccess, Refusal, illegal, invalid_field};
 use fc::wire::fcp::Lun;
 use fc::wire::scsi::{AdditionalSense, Sense, SenseKey};
-
-/// The group of all ports: every one leads to the disk equally well.
-pub(super) const TARGET_PORT_GROUP: u16 = 1;
 
 pub(super) fn report_luns_of(work: &mut Work<'_>) -> Result<Outcome, Refusal> {
     report_luns(work.cdb, work.luns, work.data)
@@ -79,18 +76,16 @@ fn sense_bytes(sense: Sense) -> Vec<u8> {
     bytes
 }
 
-/// REPORT TARGET PORT GROUPS (SPC-4, 6.37): one group, active/optimized.
+/// REPORT TARGET PORT GROUPS (SPC-4, 6.37).
 pub(super) fn report_target_port_groups(work: &mut Work<'_>) -> Result<Outcome, Refusal> {
-    /// Active/optimized and unavailable are supported.
-    const SUPPORTED: u8 = 0x09;
-    let ports = &work.unit.ports;
-    let len = 8 + 4 * ports.len() as u32;
-    work.data.extend(len.to_be_bytes());
-    work.data.extend([0, SUPPORTED]);
-    work.data.extend(TARGET_PORT_GROUP.to_be_bytes());
-    work.data.extend([0, 0, 0, ports.len() as u8]);
-    let entries = ports.iter().flat_map(|port| [[0, 0], port.relative.to_be_bytes()]).flatten();
-    work.data.extend(entries);
+    let groups = work.unit.ports.iter().flat_map(|port| {
+        let [group, relative] = [port.identity.group(), port.identity.relative].map(u16::to_be_bytes);
+        let header = [port.access.state().0, PortAccess::SUPPORTED, group[0], group[1], 0, 0, 0, 1];
+        header.into_iter().chain([0, 0, relative[0], relative[1]])
+    });
+    let groups: Vec<u8> = groups.collect();
+    work.data.extend((groups.len() as u32).to_be_bytes());
+    work.data.extend(groups);
     work.data_in(number::<4>(work.cdb, 6))
 }
 

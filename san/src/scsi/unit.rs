@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::reservation::Reservations;
-use super::{Refusal, illegal};
+use super::{PortAccess, Refusal, illegal};
 use crate::config::{ConfigError, LunConfig};
 use fc::wire::Wwn;
 use fc::wire::scsi::AdditionalSense;
@@ -16,6 +16,20 @@ pub(crate) struct PortIdentity {
     pub(crate) relative: u16,
 }
 
+impl PortIdentity {
+    /// Its target port group, in which it is alone.
+    pub(super) const fn group(&self) -> u16 {
+        self.relative
+    }
+}
+
+/// A port that leads to a unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct UnitPort {
+    pub(crate) identity: PortIdentity,
+    pub(crate) access: PortAccess,
+}
+
 /// A logical unit.
 #[derive(Debug)]
 pub(crate) struct Unit {
@@ -27,7 +41,7 @@ pub(crate) struct Unit {
     pub(crate) vendor: String,
     pub(crate) product: String,
     /// All ports that lead to it.
-    pub(crate) ports: Vec<PortIdentity>,
+    pub(crate) ports: Vec<UnitPort>,
     pub(crate) reservations: Reservations,
 }
 
@@ -46,6 +60,15 @@ impl Unit {
             ports: Vec::new(),
             reservations: Reservations::default(),
         })
+    }
+
+    /// How well a port leads to it.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    pub(super) fn access(&self, port: &PortIdentity) -> PortAccess {
+        let port = self.ports.iter().find(|other| other.identity == *port);
+        port.expect("commands come by ports that lead to their unit").access
     }
 
     /// The unit's NAA identifier: a locally assigned one (SPC-4, 7.8.6.6.4), made from the serial number, so that

@@ -16,7 +16,7 @@ use crate::config::{ConfigError, LunConfig, SanConfig, TargetConfig};
 use crate::context::{Context, Incoming, LoginId, MAX_LOGINS, Sender};
 use crate::counters::{Counters, Drop};
 use crate::orders::Death;
-use crate::scsi::{Attentions, Effects, Nexus, PortIdentity, Unit};
+use crate::scsi::{Attentions, Effects, Nexus, PortAccess, PortIdentity, Unit, UnitPort};
 use exchange::{Exchange, Exchanges, Slot, State};
 use fc::time::{Duration, Instant};
 use fc::wire::els::fcp_parameters;
@@ -198,6 +198,19 @@ impl Targets {
         self.targets[target].stalled_until = until;
     }
 
+    /// A port leads to its units so well from now on.
+    pub(crate) fn set_access(&mut self, target: usize, access: PortAccess) {
+        let identity = self.targets[target].identity;
+        for number in 0..self.units.len() {
+            let ports = &mut self.units[number].ports;
+            let changed = ports.iter_mut().find(|port| port.identity == identity && port.access != access);
+            if let Some(port) = changed {
+                port.access = access;
+                self.establish(number as u16, Attentions::ACCESS_CHANGED, |_| true);
+            }
+        }
+    }
+
     /// When commands begin that were stalled, a login is sent again, or an exchange that is over is forgotten.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         [self.exchanges.next_due(), self.next_plogi(), self.exchanges.next_forgotten()]
@@ -329,7 +342,7 @@ fn open_luns(
                 units.len() - 1
             }
         };
-        units[unit].ports.push(port);
+        units[unit].ports.push(UnitPort { identity: port, access: target.access });
         luns.push(Lun { unit: unit as u16, initiators });
     }
     Ok(luns)

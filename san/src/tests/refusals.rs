@@ -294,7 +294,7 @@ fn supported_commands_are_those_that_work() {
         net.scsi(&host, &cdb::<12>(&[(0, 0xa3), (1, 0x0c), (2, 0x83), (3, 0x28), (9, 255)]), Io::In(255));
     assert_eq!((timeouts.data[1], timeouts.data.len()), (0x83, 4 + 10 + 12));
     let groups = net.scsi(&host, &cdb::<12>(&[(0, 0xa3), (1, 0x0a), (9, 255)]), Io::In(255));
-    assert_eq!(groups.data, [0, 0, 0, 12, 0, 9, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
+    assert_eq!(groups.data, [0, 0, 0, 12, 0, 15, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
 }
 
 #[test]

@@ -129,8 +129,8 @@ fn a_long_list_spans_frames() {
     let target = |number: u64| TargetConfig {
         wwpn: Wwn::from_u64(0x5000 + number),
         wwnn: Wwn::from_u64(0x6000),
-        mac: None,
         luns: luns.clone(),
+        ..TargetConfig::default()
     };
     let config = SanConfig { targets: (0..255).map(target).collect(), ..SanConfig::default() };
     let mut net = Net::new(&config);

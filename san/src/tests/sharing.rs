@@ -2,8 +2,9 @@
 
 use super::host::{Done, Host, Io, Net, TARGET, cmnd, wwpn};
 use super::io::{read_10, write_10};
-use crate::{ConfigError, LunConfig, San, SanConfig, TargetConfig};
+use crate::{ConfigError, LunConfig, Order, PortAccess, San, SanConfig, TargetConfig};
 use datapath::port::memory::{MemoryConfig, pair};
+use fc::time::Instant;
 use fc::wire::scsi::{AdditionalSense, SenseKey};
 use fc::wire::{FcId, Wwn};
 
@@ -101,7 +102,9 @@ fn one_disk_behind_two_ports() {
     assert_eq!(second[second.len() - 9], 2, "relative port 2");
     let groups = [0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0];
     let groups = net.command(&host, SECOND_TARGET, &groups, 255, Io::In(255)).data;
-    assert_eq!(groups[11..], [2, 0, 0, 0, 1, 0, 0, 0, 2]);
+    // Each port is a group of its own, active/optimized; it might be in other states.
+    assert_eq!(groups[4..16], [0, 0x0f, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]);
+    assert_eq!(groups[16..], [0, 0x0f, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2]);
     let luns = net.command(&host, SECOND_TARGET, &[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], 64, Io::In(64));
     assert_eq!(luns.data.len(), 8 + 16);
 
@@ -146,4 +149,37 @@ fn a_masked_lun_is_not_there_for_others() {
     assert_eq!(read(&a).key(), Some(not_there));
     assert_eq!(attention(&read(&b)), Some(AdditionalSense::POWER_ON_OR_RESET));
     assert_eq!((read(&b).status, read(&a).key()), (0, Some(not_there)));
+}
+
+#[test]
+fn a_port_in_standby_answers_for_itself_only() {
+    let mut net = Net::new(&two_ports());
+    let host = net.log_in(1);
+    net.log_in_target(&host, SECOND_TARGET, 2112);
+    for target in [TARGET, SECOND_TARGET] {
+        net.command(&host, target, &TEST_UNIT_READY, 0, Io::None);
+    }
+    let set = |net: &mut Net, access| {
+        let order = Order::Access { target: Wwn::from_u64(0x2000_0000_0000_0002), access };
+        net.san.order(Instant::ZERO, &order).unwrap();
+    };
+    for (access, refusal) in [
+        (PortAccess::Standby, Some(AdditionalSense::PORT_IN_STANDBY)),
+        (PortAccess::Unavailable, Some(AdditionalSense::PORT_UNAVAILABLE)),
+        (PortAccess::NonOptimized, None),
+    ] {
+        set(&mut net, access);
+        // By either port its initiators are told, once.
+        for target in [TARGET, SECOND_TARGET] {
+            let told = net.command(&host, target, &TEST_UNIT_READY, 0, Io::None);
+            assert_eq!(attention(&told), Some(AdditionalSense::ASYMMETRIC_ACCESS_CHANGED));
+        }
+        set(&mut net, access);
+        let read = net.command(&host, SECOND_TARGET, &read_10(0, 1), 512, Io::In(512));
+        assert_eq!(read.key(), refusal.map(|sense| (SenseKey::NOT_READY, sense)), "{access:?}");
+        assert_eq!(net.scsi(&host, &read_10(0, 1), Io::In(512)).status, 0, "the other port leads there");
+        let groups = [0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0];
+        let groups = net.command(&host, SECOND_TARGET, &groups, 255, Io::In(255)).data;
+        assert_eq!((groups[4], groups[16]), (0, access as u8));
+    }
 }

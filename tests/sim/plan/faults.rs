@@ -6,7 +6,7 @@ use datapath::port::faults::{MILLION, Rates};
 use fc::time::Duration;
 use fc::wire::Wwn;
 use fc::wire::fcp::TaskManagement;
-use san::{CommandFailure, Death, Fault, FaultsConfig, LoginKind, Order, SanConfig};
+use san::{CommandFailure, Death, Fault, FaultsConfig, LoginKind, Order, PortAccess, SanConfig};
 
 /// How late a frame is in a network that is merely uneven, in times that one frame takes.
 const UNEVENNESS: u32 = 12;
@@ -55,6 +55,7 @@ enum Kind {
     FailedCommands,
     RejectedLogins,
     TaskManagement,
+    Access,
 }
 
 /// Kinds of weather.
@@ -66,7 +67,7 @@ enum WeatherKind {
     Forger,
 }
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::Weather(WeatherKind::Bad),
     Kind::Weather(WeatherKind::OldFrames),
     Kind::Weather(WeatherKind::LostAborts),
@@ -86,6 +87,7 @@ const KINDS: [Kind; 19] = [
     Kind::FailedCommands,
     Kind::RejectedLogins,
     Kind::TaskManagement,
+    Kind::Access,
 ];
 
 /// Where it happens.
@@ -177,6 +179,10 @@ impl Faults<'_> {
                 self.order(at, Order::Inject { fault: Fault::Reject(login), count });
                 // Nobody logs in who is logged in.
                 self.order(at, Order::Restart);
+            }
+            Kind::Access => {
+                let ((san, target), access) = (self.target(), self.access());
+                self.push(at, What::Order { san, order: Order::Access { target, access } });
             }
             Kind::TaskManagement => {
                 let (host, function) = (self.host(), self.function());
@@ -282,6 +288,15 @@ impl Faults<'_> {
             TaskManagement::TARGET_RESET,
             TaskManagement::ABORT_TASK_SET,
             TaskManagement::CLEAR_TASK_SET,
+        ])
+    }
+
+    fn access(&mut self) -> PortAccess {
+        self.chance.one_of(&[
+            PortAccess::Optimized,
+            PortAccess::NonOptimized,
+            PortAccess::Standby,
+            PortAccess::Unavailable,
         ])
     }
 

@@ -3,7 +3,10 @@
 use crate::config::by_name;
 use clap::{Args, Subcommand};
 use fc::wire::Wwn;
-use san::{CommandFailure, Death, Fault as SanFault, FaultsConfig, FrameFate, FrameKind, LoginKind, Order};
+use san::{
+    CommandFailure, Death, Fault as SanFault, FaultsConfig, FrameFate, FrameKind, LoginKind, Order,
+    PortAccess,
+};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -75,6 +78,14 @@ pub enum What {
     Revive {
         /// Its port name
         target: Wwn,
+    },
+    /// Let a target port lead to its disks well or not so well
+    Access {
+        /// Its port name
+        target: Wwn,
+        /// optimized, non_optimized, standby or unavailable
+        #[arg(value_parser = by_name::<PortAccess>)]
+        access: PortAccess,
     },
     /// Let a target port begin no command for a while
     Stall {
@@ -163,6 +174,7 @@ impl What {
             Self::Start => Order::Start,
             Self::Kill { target, how } => Order::Kill { target, how },
             Self::Revive { target } => Order::Revive { target },
+            Self::Access { target, access } => Order::Access { target, access },
             Self::Stall { target, ms } => Order::Stall { target, ms },
         })
     }
@@ -215,6 +227,10 @@ mod tests {
             ("kill 20:00:02:fc:f0:00:01:01 --how silent", Some(Order::Kill { target, how: Death::Silent })),
             ("kill 20:00:02:fc:f0:00:01:01", Some(Order::Kill { target, how: Death::Unplugged })),
             ("stall 20:00:02:fc:f0:00:01:01 500", Some(Order::Stall { target, ms: 500 })),
+            (
+                "access 20:00:02:fc:f0:00:01:01 standby",
+                Some(Order::Access { target, access: PortAccess::Standby }),
+            ),
         ] {
             assert_eq!(order(line), Ok(expected), "{line}");
         }
