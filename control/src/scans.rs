@@ -18,6 +18,9 @@ const MAX_RESCAN: Duration = Duration::from_secs(30);
 /// need not be us. That it leads there no more is told to all commands.
 const ACCESS_RESCAN: Duration = Duration::from_secs(30);
 
+/// How soon a target is looked at again after the last time because of doubts: each command that it refuses raises one.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
+
 /// When a scan's command is given up. A target that must first wake its disks takes seconds.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -37,6 +40,8 @@ struct Target {
     nexus: NexusId,
     /// The scan that runs, and its number: results of one before are void.
     running: Option<(u64, LunScan)>,
+    /// When it began, or the last one did.
+    began: Instant,
     found: Vec<LunView>,
     /// What the last whole scan found.
     luns: Vec<LunView>,
@@ -65,6 +70,7 @@ impl Scans {
         let entry = Target {
             nexus,
             running: Some(scan),
+            began: now,
             found: Vec::new(),
             luns,
             is_done: false,
@@ -81,7 +87,7 @@ impl Scans {
         for target in self.targets.values_mut() {
             match target.running {
                 Some(_) => target.is_doubted = true,
-                None if target.has_asymmetric_access() => target.again = Some(now),
+                None if target.has_asymmetric_access() => target.again = Some(target.doubted_again(now)),
                 None => {}
             }
         }
@@ -95,7 +101,7 @@ impl Scans {
         for name in due {
             let scan = (self.tag(), LunScan::new(now));
             let entry = self.targets.get_mut(&name).expect("found above");
-            (entry.running, entry.again) = (Some(scan), None);
+            (entry.running, entry.began, entry.again) = (Some(scan), now, None);
         }
     }
 
@@ -179,7 +185,7 @@ impl Scans {
             let (is_open, is_doubted) =
                 (std::mem::take(&mut target.is_open), std::mem::take(&mut target.is_doubted));
             if is_doubted && target.has_asymmetric_access() {
-                target.again = Some(now);
+                target.again = Some(target.doubted_again(now));
             } else if is_open {
                 target.again = Some(now + target.next_wait);
                 target.next_wait = (target.next_wait * 2).min(MAX_RESCAN);
@@ -215,6 +221,11 @@ impl Scans {
 impl Target {
     fn has_asymmetric_access(&self) -> bool {
         self.units().any(|unit| unit.asymmetric_access != 0)
+    }
+
+    /// When it is looked at again because of a doubt.
+    fn doubted_again(&self, now: Instant) -> Instant {
+        now.max(self.began + DOUBT_PAUSE)
     }
 
     fn has_poor_access(&self) -> bool {
