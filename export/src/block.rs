@@ -69,10 +69,7 @@ pub enum Operation {
 /// Why an operation failed, in the terms that block protocols have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum BlockError {
-    /// Beyond the end, no whole blocks, or longer than allowed.
-    #[error("the request does not fit the device")]
-    Invalid,
-    /// The device can't be written.
+    /// The device can't be written any more.
     #[error("the device is read-only")]
     ReadOnly,
     /// The device, or the way to it, failed.

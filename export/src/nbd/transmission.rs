@@ -317,7 +317,6 @@ impl Transmission {
         if let Some(failure) = error {
             Counters::add(&self.counters.failed, 1);
             let number = match failure {
-                BlockError::Invalid => error::EINVAL,
                 BlockError::ReadOnly => error::EPERM,
                 BlockError::Io => error::EIO,
             };

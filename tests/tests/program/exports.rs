@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A SAN that takes orders, and a daemon beside it.
 struct World {
     folder: Folder,
-    _cable: Cable,
-    _san: Killed,
+    cable: Cable,
+    san: Killed,
     daemon: Killed,
     /// What the daemon has printed.
     lines: Arc<Mutex<Vec<String>>>,
@@ -33,22 +33,24 @@ impl World {
     fn new(exports: &str) -> Self {
         let folder = Folder::new();
         let cable = Cable::lay().unwrap();
-        let control = folder.file("san.sock");
-        let spawn = || {
-            let mut san = xfcoe(&["san", "-i", SAN_INTERFACE, "--json", "--control", &control]);
-            san.stdout(Stdio::piped()).spawn().unwrap()
-        };
-        let san = Killed(cable.san.run(spawn).unwrap());
+        let san = start_san(&folder, &cable, "");
         let notify = UnixDatagram::bind(folder.file("notify")).unwrap();
         write_config(&folder, exports);
         let mut daemon = Killed(cable.initiator.run(|| daemon(&folder).spawn().unwrap()).unwrap());
         let (lines, told) = (Arc::default(), Arc::default());
         collect(BufReader::new(daemon.0.stdout.take().unwrap()).lines().map_while(Result::ok), &lines);
         collect(messages(notify), &told);
-        let world = Self { folder, _cable: cable, _san: san, daemon, lines, told };
+        let world = Self { folder, cable, san, daemon, lines, told };
         world.wait_until_told("READY=1");
         world.wait_until_told("WATCHDOG=1");
         world
+    }
+
+    /// The same SAN, with another LUN.
+    fn restart_san(&mut self, lun: &str) {
+        self.san.0.kill().unwrap();
+        self.san.0.wait().unwrap();
+        self.san = start_san(&self.folder, &self.cable, lun);
     }
 
     fn order(&self, arguments: &[&str]) -> Value {
@@ -89,10 +91,22 @@ impl World {
     }
 }
 
+/// A SAN with one LUN that has the keys `lun`.
+fn start_san(folder: &Folder, cable: &Cable, lun: &str) -> Killed {
+    let (config, control) = (folder.file("san.toml"), folder.file("san.sock"));
+    let targets = format!("[[targets]]\nwwpn = \"{TARGET}\"\nwwnn = \"10:00:02:fc:f0:00:01:01\"\n");
+    fs::write(&config, format!("{targets}[[targets.luns]]\n{lun}\n")).unwrap();
+    let spawn = || {
+        let mut san = xfcoe(&["san", "-i", SAN_INTERFACE, "--json", "--control", &control, "-c", &config]);
+        san.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    Killed(cable.san.run(spawn).unwrap())
+}
+
 fn write_config(folder: &Folder, exports: &str) {
     let control = folder.file("control");
     let text = format!(
-        "[port.a]\ninterface = \"{INITIATOR_INTERFACE}\"\n[control]\npath = \"{control}\"\n{exports}"
+        "[port.a]\ninterface = \"{INITIATOR_INTERFACE}\"\nfast_io_fail_s = 5\n[control]\npath = \"{control}\"\n{exports}"
     );
     fs::write(folder.file("run.toml"), text.replace("FOLDER", folder.0.to_str().unwrap())).unwrap();
 }
@@ -143,8 +157,13 @@ fn connect(socket: &str) -> (UnixStream, u64) {
 
 /// Sends a read or a write of the first block, and gives the error of its reply.
 fn first_block(stream: &mut UnixStream, write: Option<u8>) -> u32 {
+    block(stream, 0, write)
+}
+
+fn block(stream: &mut UnixStream, offset: u64, write: Option<u8>) -> u32 {
     let command = if write.is_some() { 1 } else { 0 };
-    let header = [&[0x25, 0x60, 0x95, 0x13, 0, 0, 0, command][..], &[0; 16], &512u32.to_be_bytes()].concat();
+    let begin = [0x25, 0x60, 0x95, 0x13, 0, 0, 0, command];
+    let header = [&begin[..], &[0; 8], &offset.to_be_bytes(), &512u32.to_be_bytes()].concat();
     stream.write_all(&header).unwrap();
     if let Some(fill) = write {
         stream.write_all(&[fill; 512]).unwrap();
@@ -204,7 +223,7 @@ fn a_daemon_hands_disks_out_and_takes_orders() {
     // By the file, to stay.
     write_config(&world.folder, &export("a", "length = \"1MiB\"\nsize = 1"));
     let said = world.refusal(&["reload"]);
-    assert!(said.contains("run.toml:10: unknown key `size`"), "{said}");
+    assert!(said.contains("run.toml:11: unknown key `size`"), "{said}");
     assert_eq!(first_block(&mut client, None), 0, "a file that is wrong changes nothing");
     write_config(&world.folder, &export("a", "length = \"1MiB\""));
     let changes = world.order(&["reload"]);
@@ -248,6 +267,27 @@ fn exports_come_with_their_lun_and_requests_wait_while_it_is_away() {
 }
 
 #[test]
+fn a_lun_that_shrinks_or_goes_is_said_and_fails_requests() {
+    if !tests::have_root() {
+        return;
+    }
+    const EIO: u32 = 5;
+    let mut world = World::new(&export("a", ""));
+    world.wait_for("export a: 256.00 MiB of LUN");
+    let (mut client, len) = connect(&world.folder.file("a"));
+    assert_eq!(block(&mut client, len - 512, None), 0);
+    world.restart_san("size_bytes = 1048576");
+    world.wait_for("export a: its LUN has shrunk from 524288 to 2048 blocks: requests beyond fail");
+    assert_eq!((block(&mut client, 0, None), block(&mut client, len - 512, None)), (0, EIO));
+
+    world.restart_san("initiators = [\"20:00:00:00:00:00:00:09\"]");
+    world.wait_for("export a: no path leads to its LUN any more");
+    assert_eq!(block(&mut client, 0, None), EIO);
+    drop(client);
+    world.end();
+}
+
+#[test]
 fn what_can_not_be_is_refused_before_anything_starts() {
     if !tests::have_root() {
         return;
@@ -263,7 +303,7 @@ fn what_can_not_be_is_refused_before_anything_starts() {
     let live = UnixListener::bind(folder.file("a")).unwrap();
     let said = refused(&export("a", ""));
     assert!(
-        said.contains("run.toml:5: cannot listen at") && said.contains("another program listens there"),
+        said.contains("run.toml:6: cannot listen at") && said.contains("another program listens there"),
         "{said}"
     );
     drop(live);
@@ -271,11 +311,11 @@ fn what_can_not_be_is_refused_before_anything_starts() {
     let said = refused(&export("a", ""));
     assert!(said.contains("there is no interface"), "{said}");
     let said = refused(&export("a", "owner = \"nobody-of-this-name\""));
-    assert!(said.contains("run.toml:5: there is no user `nobody-of-this-name`"), "{said}");
+    assert!(said.contains("run.toml:6: there is no user `nobody-of-this-name`"), "{said}");
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = tcp.local_addr().unwrap();
     let said = refused(&format!("[[export]]\nname = \"a\"\nlun = \"naa.1\"\nnbd = \"tcp:{address}\"\n"));
-    assert!(said.contains("run.toml:5: cannot listen at") && said.contains("in use"), "{said}");
+    assert!(said.contains("run.toml:6: cannot listen at") && said.contains("in use"), "{said}");
 
     let control = UnixListener::bind(folder.file("control")).unwrap();
     let said = refused("");

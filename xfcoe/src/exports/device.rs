@@ -1,6 +1,7 @@
 //! A disk of the SAN, or a part of it, as a block device for the servers of disks.
 
 use export::{BlockDevice, BlockError, BlockQueue, Finished, Geometry, Operation};
+use fc::wire::scsi::SenseKey;
 use initiator::{Disk, DiskError, DiskQueue, Request};
 use std::collections::VecDeque;
 use std::io;
@@ -113,10 +114,11 @@ impl BlockQueue for Queue {
     }
 }
 
+/// Operations are right for the disk as it was: what doesn't fit any more is the disk's fault.
 fn block_error(error: &DiskError) -> BlockError {
     match error {
-        DiskError::OutOfRange { .. } | DiskError::Unaligned { .. } | DiskError::TooLong { .. } => {
-            BlockError::Invalid
+        DiskError::Scsi { sense: Some(sense), .. } if sense.key == SenseKey::DATA_PROTECT => {
+            BlockError::ReadOnly
         }
         _ => BlockError::Io,
     }
