@@ -8,7 +8,7 @@ const INPUT_LEN: usize = 64 << 10;
 
 /// What was read from a socket and not yet looked at.
 #[derive(Debug)]
-pub struct Input {
+pub(super) struct Input {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
@@ -17,12 +17,12 @@ pub struct Input {
 impl Input {
     /// An empty one.
     #[allow(clippy::new_without_default, reason = "it takes memory")]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { bytes: vec![0; INPUT_LEN].into(), start: 0, end: 0 }
     }
 
     /// Where the next bytes go; never empty as long as messages are shorter than half of all of it.
-    pub fn space(&mut self) -> &mut [u8] {
+    pub(super) fn space(&mut self) -> &mut [u8] {
         if self.start > 0 && self.end > INPUT_LEN / 2 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -34,7 +34,7 @@ impl Input {
     ///
     /// # Panics
     /// If they can't have.
-    pub fn filled(&mut self, len: usize) {
+    pub(super) fn filled(&mut self, len: usize) {
         assert!(len <= INPUT_LEN - self.end, "{len} bytes in a space of {}", INPUT_LEN - self.end);
         self.end += len;
     }

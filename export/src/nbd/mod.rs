@@ -1,10 +1,10 @@
 //! An NBD server: fixed newstyle negotiation, simple and structured replies, in any order. Without TLS.
 //!
 //! The protocol is that of the NetworkBlockDevice project's `doc/proto.md`; its chapters are named at the rules.
-//! [`Negotiation`] and [`Transmission`] are the two phases of a connection, as machines without a socket; [`Server`]
-//! puts them on sockets, with a thread for each connection.
+//! `Negotiation` and `Transmission` are the two phases of a connection, as machines without a socket; [`Server`] puts
+//! them on sockets, with a thread for each connection.
 //!
-//! What a client can cost: a thread, [`MAX_HELD_LEN`] bytes of requests and replies, and at the disk as much as is worth
+//! What a client can cost: a thread, `MAX_HELD_LEN` bytes of requests and replies, and at the disk as much as is worth
 //! having out (`transmission`'s constants). A client that wants more isn't read from until it has taken
 //! what it asked for. What it does wrong ends its own connection.
 
@@ -18,23 +18,20 @@ mod tests;
 mod transmission;
 mod wire;
 
-pub use buffers::Input;
 pub use export::{Counters, Export};
-pub use negotiation::{Choice, Negotiation, Offer};
 pub use server::{Listener, Server};
-pub use transmission::Transmission;
 
 use thiserror::Error;
 
 /// The longest read or write. Clients that are not told take it for granted ("Block size constraints").
-pub const MAX_REQUEST_LEN: u32 = 32 << 20;
+const MAX_REQUEST_LEN: u32 = 32 << 20;
 
 /// Bytes of one connection's requests and replies that are held at a time.
-pub const MAX_HELD_LEN: usize = MAX_REQUEST_LEN as usize;
+const MAX_HELD_LEN: usize = MAX_REQUEST_LEN as usize;
 
 /// What a client did wrong, or wanted, so that its connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum ProtocolError {
+enum ProtocolError {
     /// Something else than what begins a message.
     #[error("a message begins with {found:#x} instead of {expected:#x}")]
     Magic {

@@ -24,25 +24,25 @@ const PREFERRED_BLOCK_LEN: u32 = 4096;
 
 /// An export that a client may choose.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Offer {
+pub(super) struct Offer {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// What it looks like.
-    pub geometry: Geometry,
+    pub(super) geometry: Geometry,
 }
 
 /// What a client has chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Choice {
+pub(super) struct Choice {
     /// The number of the offer.
-    pub offer: usize,
+    pub(super) offer: usize,
     /// Whether reads have structured replies.
-    pub structured: bool,
+    pub(super) structured: bool,
 }
 
 /// How a negotiation stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
+pub(super) enum Progress {
     /// It needs more bytes.
     Incomplete,
     /// A message is answered; there may be another one.
@@ -55,7 +55,7 @@ pub enum Progress {
 
 /// The negotiation with one client.
 #[derive(Debug)]
-pub struct Negotiation {
+pub(super) struct Negotiation {
     offers: Vec<Offer>,
     /// `None` until the client's flags have come.
     no_zeroes: Option<bool>,
@@ -70,7 +70,7 @@ struct Request<'a> {
 
 impl Negotiation {
     /// With a client that may choose among `offers`. The greeting for it goes to `output`.
-    pub fn new(offers: Vec<Offer>, output: &mut Vec<u8>) -> Self {
+    pub(super) fn new(offers: Vec<Offer>, output: &mut Vec<u8>) -> Self {
         output.extend(INIT_MAGIC.to_be_bytes());
         output.extend(OPTION_MAGIC.to_be_bytes());
         output.extend((handshake::FIXED_NEWSTYLE | handshake::NO_ZEROES).to_be_bytes());
@@ -81,7 +81,11 @@ impl Negotiation {
     ///
     /// # Errors
     /// What the client did wrong: its connection is to be closed.
-    pub fn handle(&mut self, input: &mut Input, output: &mut Vec<u8>) -> Result<Progress, ProtocolError> {
+    pub(super) fn handle(
+        &mut self,
+        input: &mut Input,
+        output: &mut Vec<u8>,
+    ) -> Result<Progress, ProtocolError> {
         let Some(no_zeroes) = self.no_zeroes else {
             let Some(flags) = input.take(4) else { return Ok(Progress::Incomplete) };
             self.no_zeroes = Some(no_zeroes(be_u32(flags))?);

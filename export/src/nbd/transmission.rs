@@ -27,7 +27,7 @@ const MAX_OUT_LEN: usize = 1 << 20;
 const DISCARD_LEN: u64 = 4 << 20;
 
 /// One connection's requests.
-pub struct Transmission {
+pub(super) struct Transmission {
     geometry: Geometry,
     structured: bool,
     /// Bytes of an operation on this device.
@@ -85,7 +85,7 @@ impl Transmission {
     ///
     /// # Panics
     /// If the device takes not even one block at a time.
-    pub fn new(geometry: Geometry, structured: bool, input: Input, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(geometry: Geometry, structured: bool, input: Input, counters: Arc<Counters>) -> Self {
         let block_len = geometry.block_len as usize;
         let piece_len = PIECE_LEN.max(block_len).min(geometry.max_operation_len) / block_len * block_len;
         assert!(piece_len > 0, "a device that takes no block: {geometry:?}");
@@ -108,7 +108,7 @@ impl Transmission {
     }
 
     /// Where the next bytes from the client go; empty as long as none are to be read.
-    pub fn receive_buffer(&mut self) -> &mut [u8] {
+    pub(super) fn receive_buffer(&mut self) -> &mut [u8] {
         match &mut self.expected {
             _ if self.is_over => &mut [],
             // Data goes where it belongs without a copy, once what was read before is used up.
@@ -121,7 +121,7 @@ impl Transmission {
     ///
     /// # Errors
     /// What the client did wrong: its connection is to be closed.
-    pub fn handle_received(&mut self, len: usize) -> Result<(), ProtocolError> {
+    pub(super) fn handle_received(&mut self, len: usize) -> Result<(), ProtocolError> {
         match &mut self.expected {
             Expected::Payload(payload) if self.input.peek().is_empty() => payload.advance(len),
             _ => self.input.filled(len),
@@ -134,7 +134,7 @@ impl Transmission {
     ///
     /// # Errors
     /// As [`Self::handle_received`].
-    pub fn handle_input(&mut self) -> Result<(), ProtocolError> {
+    pub(super) fn handle_input(&mut self) -> Result<(), ProtocolError> {
         while !self.is_over && self.handle_next()? {}
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Transmission {
     ///
     /// # Panics
     /// If no operation with this tag is out.
-    pub fn handle_finished(&mut self, finished: Finished) {
+    pub(super) fn handle_finished(&mut self, finished: Finished) {
         let (slot, piece) = ((finished.tag >> 32) as usize, finished.tag as u32 as usize);
         let job = self.jobs[slot].as_mut().expect("an operation that is out has its job");
         job.out -= 1;
@@ -195,12 +195,12 @@ impl Transmission {
     }
 
     /// The replies that wait, as many parts as there is room in `slices`; gives how many.
-    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub(super) fn output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         self.output.slices(slices)
     }
 
     /// Whether replies wait.
-    pub fn has_output(&self) -> bool {
+    pub(super) fn has_output(&self) -> bool {
         self.output.len() > 0
     }
 
@@ -208,17 +208,17 @@ impl Transmission {
     ///
     /// # Panics
     /// If there were not so many.
-    pub fn handle_sent(&mut self, len: usize) {
+    pub(super) fn handle_sent(&mut self, len: usize) {
         self.output.advance(len);
     }
 
     /// Operations that are out.
-    pub fn outstanding(&self) -> usize {
+    pub(super) fn outstanding(&self) -> usize {
         self.out
     }
 
     /// Whether the client has said good-bye and has all its replies.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.is_over && self.free.len() == MAX_REQUESTS && self.output.len() == 0
     }
 

@@ -1,5 +1,7 @@
+use super::super::ProtocolError;
+use super::super::buffers::Input;
+use super::super::negotiation::{Choice, Negotiation, Offer, Progress};
 use super::super::wire::{flag, info, option, option_reply};
-use super::super::{Choice, Input, Negotiation, Offer, ProtocolError, negotiation::Progress};
 use super::{fill, geometry};
 use crate::block::Geometry;
 use proptest::prelude::*;

@@ -1,6 +1,7 @@
-use super::super::transmission::QUEUE_DEPTH;
+use super::super::buffers::Input;
+use super::super::transmission::{QUEUE_DEPTH, Transmission};
 use super::super::wire::{command, command_flag, error};
-use super::super::{Counters, Input, MAX_HELD_LEN, MAX_REQUEST_LEN, ProtocolError, Transmission};
+use super::super::{Counters, MAX_HELD_LEN, MAX_REQUEST_LEN, ProtocolError};
 use super::{fill, geometry};
 use crate::block::{BlockError, Finished, Geometry, Operation};
 use proptest::prelude::*;
