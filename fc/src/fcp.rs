@@ -35,6 +35,11 @@ struct Range {
 pub struct TooManyGaps;
 
 impl Moved {
+    /// Forgets everything.
+    pub const fn clear(&mut self) {
+        (self.contiguous, self.ahead_count) = (0, 0);
+    }
+
     /// Bytes from the start on that are all here.
     pub const fn contiguous(&self) -> u32 {
         self.contiguous

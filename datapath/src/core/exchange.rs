@@ -33,12 +33,25 @@ pub(super) enum Phase {
     Aborting,
 }
 
-/// One exchange. The first line is what a data frame touches.
-#[repr(C, align(64))]
+/// One exchange. A data frame touches its second line only; its start and its end the first one, too, which the CPU
+/// fetches with it.
+#[repr(C, align(128))]
 pub(super) struct Exchange {
-    pub(super) transfer: Transfer,
+    pub(super) tag: u64,
+    pub(super) started: Instant,
     /// When to look at it next: see [`ExchangeTable::look_at`].
     deadline: Instant,
+    /// When to give up: the command, and once it is being aborted, the ABTS.
+    pub(super) expires: Instant,
+    /// How long it may be silent before the next look.
+    pub(super) patience: Duration,
+    pub(super) lun: Lun,
+    /// What had moved at the last look.
+    pub(super) seen: u32,
+    /// What the target said last that it has of our data.
+    pub(super) told: u32,
+    // The second line.
+    pub(super) transfer: Transfer,
     pub(super) ox_id: u16,
     /// The target's, once it has given one.
     pub(super) rx_id: u16,
@@ -50,33 +63,23 @@ pub(super) struct Exchange {
     pub(super) phase: Phase,
     /// The SEQ_ID of our next sequence.
     pub(super) next_seq_id: u8,
-    /// Which data has come, or was sent.
-    pub(super) moved: Moved,
-    // From here on: touched at the start and the end only, and by writes.
-    pub(super) tag: u64,
-    pub(super) started: Instant,
-    pub(super) burst: Option<Burst>,
     pub(super) consumer: u16,
-    pub(super) lun: Lun,
     /// The function that it is about, instead of a SCSI command.
     pub(super) function: TaskManagement,
     /// Something of it was asked for again: frames may come twice, and late.
     pub(super) is_recovered: bool,
     /// The response asks for FCP_CONF.
     pub(super) is_to_confirm: bool,
-    // And from here on, where something is missing.
     /// The question that is out about it.
     question: Option<(u16, Question)>,
-    /// How long it may be silent before the next look.
-    pub(super) patience: Duration,
-    /// What had moved at the last look.
-    pub(super) seen: u32,
-    /// What the target said last that it has of our data.
-    pub(super) told: u32,
-    /// When to give up: the command, and once it is being aborted, the ABTS.
-    pub(super) expires: Instant,
+    /// Which data has come, or was sent.
+    pub(super) moved: Moved,
+    // From here on: of no interest to a read or a short command that ends well.
+    /// Only of an open write.
+    pub(super) burst: Option<Burst>,
     /// What became of a command that is being aborted.
     pub(super) error: TransportError,
+    /// What the target said, once it is [`Phase::Answered`].
     pub(super) answer: Option<Ended>,
 }
 
@@ -342,7 +345,8 @@ mod tests {
 
     #[test]
     fn a_data_frame_touches_one_line() {
-        assert!(offset_of!(Exchange, moved) + 8 <= 64, "{}", offset_of!(Exchange, moved));
+        assert_eq!(offset_of!(Exchange, transfer), 64);
+        assert!(offset_of!(Exchange, moved) + 8 <= 128, "{}", offset_of!(Exchange, moved));
     }
 
     #[test]

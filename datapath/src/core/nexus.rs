@@ -62,6 +62,11 @@ impl NexusEntry {
         }
     }
 
+    /// Reads a word of what the end of a command changes.
+    pub(super) fn touch(&self) -> u64 {
+        self.latency.smoothed_ns()
+    }
+
     /// How long its target may be silent before it is asked.
     pub(super) fn patience(&self) -> Duration {
         self.latency.patience(self.nexus.e_d_tov)

@@ -4,7 +4,6 @@ use super::exchange::{Burst, Phase};
 use super::nexus::FrameFields;
 use super::{BATCH, Core, SEND_BATCH};
 use crate::port::{Frame, Port};
-use fc::fcp::Moved;
 use fc::messages::{Action, Command, Completion, Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::fcp::{ATTRIBUTE_SIMPLE, CDB_LEN, FcpCmnd, FcpCmndFixed, RDDATA, TaskManagement, WRDATA};
@@ -80,7 +79,7 @@ impl<P: Port> Core<P> {
         exchange.peer_mac = entry.nexus.destination;
         exchange.rx_id = UNASSIGNED_XID;
         exchange.next_seq_id = 1;
-        exchange.moved = Moved::default();
+        exchange.moved.clear();
         (exchange.seen, exchange.told) = (0, 0);
         exchange.patience = entry.patience();
         exchange.expires = now + command.timeout;
@@ -89,8 +88,6 @@ impl<P: Port> Core<P> {
         let deadline = exchange.expires.min(now + patience);
         exchange.tag = command.tag;
         exchange.started = now;
-        exchange.burst = None;
-        exchange.answer = None;
         (exchange.is_recovered, exchange.is_to_confirm) = (false, false);
         exchange.lun = command.lun;
         exchange.function = match command.action {
@@ -191,8 +188,10 @@ impl<P: Port> Core<P> {
         self.forget_question(now, index);
         let exchange = self.exchanges.get_mut(index);
         assert!(exchange.has_command(), "a command ends twice");
-        exchange.burst = None;
         let transfer = std::mem::replace(&mut exchange.transfer, Transfer::None);
+        if let Transfer::Write(_) = transfer {
+            exchange.burst = None;
+        }
         let latency_ns = now.as_nanos().saturating_sub(exchange.started.as_nanos());
         let (consumer, tag) = (usize::from(exchange.consumer), exchange.tag);
         self.latency_ns.saturating_record(latency_ns);

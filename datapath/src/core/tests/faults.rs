@@ -123,3 +123,22 @@ proptest! {
         prop_assert_eq!(completions, 1);
     }
 }
+
+/// With many commands out, frames are looked at before they are checked.
+#[test]
+fn what_is_looked_at_ahead_may_be_anything() {
+    let mut bench = Bench::new();
+    let ox_ids: Vec<_> = (0..600).map(|tag| bench.submit(tag, Transfer::None)).collect();
+    let mut iu = [0; 24];
+    FcpRsp::default().emit(&mut iu);
+    let frame = from_target(&target_header(RCtl::STATUS, 0x98_0000, ox_ids[599]), &iu);
+    let tagged = [&frame[..12], &[0x81, 0, 0, 5], &frame[12..]].concat();
+    for bytes in [&frame, &tagged] {
+        for len in 0..60 {
+            bench.inject(&bytes[..len]);
+        }
+    }
+    assert!(bench.consumer.poll().is_none());
+    bench.inject(&frame);
+    assert_eq!(bench.completion().tag, 599);
+}
