@@ -7,6 +7,7 @@
 //! ```
 
 use crate::edge::Edge;
+use crate::escalations::{Escalations, Step};
 use crate::fip::{self, Enode, EnodeConfig};
 use crate::inventory::Inventory;
 use crate::nexus_map::NexusMap;
@@ -14,8 +15,8 @@ use crate::scans::Scans;
 use crate::words;
 use fc::exchange::OxIdRange;
 use fc::frame::FcFrame;
-use fc::messages::{Completion, Nexus, NexusId, ToCore, ox_id};
-use fc::time::Instant;
+use fc::messages::{Completion, FromCore, Nexus, NexusId, ToCore, ox_id};
+use fc::time::{Duration, Instant};
 use fc::vn_port::{self, Identity, Outgoing, Session, Target, Via, VnPort};
 use fc::wire::Wwn;
 use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
@@ -29,6 +30,8 @@ pub struct Config {
     pub enode: EnodeConfig,
     /// The VN_Port that logs in by FLOGI.
     pub identity: Identity,
+    /// How long a target that is gone is shown, with its logical units.
+    pub dev_loss: Duration,
 }
 
 /// A target port that was ready at least once.
@@ -39,6 +42,10 @@ pub(crate) struct TargetEntry {
     /// How often it has become ready.
     pub(crate) logins: u32,
     pub(crate) gone: Option<String>,
+    /// Since when it is gone.
+    pub(crate) gone_since: Option<Instant>,
+    /// It has been gone for longer than it is shown.
+    pub(crate) is_forgotten: bool,
 }
 
 /// What control dropped, beyond what its machines count.
@@ -50,6 +57,10 @@ pub struct Counters {
     pub foreign: u64,
     /// Target ports beyond the most that a core has nexuses for.
     pub too_many_targets: u64,
+    /// Logical units reset because their target did not answer an abort.
+    pub resets: u64,
+    /// Logins to targets begun anew because a reset did not help.
+    pub logins_anew: u64,
 }
 
 /// The control plane of one interface.
@@ -61,13 +72,15 @@ pub struct Control {
     nexuses: NexusMap,
     pub(crate) targets: BTreeMap<Wwn, TargetEntry>,
     pub(crate) scans: Scans,
+    escalations: Escalations,
+    pub(crate) dev_loss: Duration,
     counters: Counters,
     link_up_at: Option<Instant>,
     pub(crate) inventory: Inventory,
     /// What the VN_Port's login failed with last.
     pub(crate) login_failure: Option<String>,
     /// Something came or was due: the inventory may differ from what was published.
-    changed: bool,
+    pub(crate) changed: bool,
 }
 
 impl Control {
@@ -88,6 +101,8 @@ impl Control {
             nexuses: NexusMap::default(),
             targets: BTreeMap::new(),
             scans: Scans::default(),
+            escalations: Escalations::default(),
+            dev_loss: config.dev_loss,
             counters: Counters::default(),
             link_up_at: None,
             inventory: Inventory::default(),
@@ -103,11 +118,18 @@ impl Control {
         }
         self.settle(now, edge);
         while let Some(message) = edge.receive() {
-            self.handle_frame(now, &message.0);
+            match message {
+                FromCore::Frame(bytes) => self.handle_frame(now, &bytes),
+                FromCore::AbortUnanswered(nexus, lun) => {
+                    if let Some(step) = self.escalations.abort_unanswered(now, nexus, lun) {
+                        self.escalate(now, nexus, step, edge);
+                    }
+                }
+            }
             self.settle(now, edge);
         }
         while let Some(completion) = edge.completion() {
-            self.handle_completion(now, completion);
+            self.handle_completion(now, completion, edge);
         }
         if edge.takes_access_for_doubtful() {
             self.scans.doubt_access(now);
@@ -117,6 +139,7 @@ impl Control {
         self.enode.handle_timeout(now);
         self.vn_port.handle_timeout(now);
         self.settle(now, edge);
+        self.forget_lost(now);
         self.scans.submit(now, edge);
         if self.changed {
             self.changed = false;
@@ -128,7 +151,7 @@ impl Control {
     /// When [`Self::step`] wants to be called though nothing came.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let machines = [self.enode.poll_timeout(), self.vn_port.poll_timeout(), self.scans.poll_timeout()];
-        machines.into_iter().flatten().min()
+        machines.into_iter().flatten().chain(self.next_lost()).min()
     }
 
     /// Logs out of the targets and the fabric; [`Self::is_offline`] tells when that is done.
@@ -190,9 +213,36 @@ impl Control {
         }
     }
 
-    fn handle_completion(&mut self, now: Instant, completion: Completion) {
+    fn handle_completion(&mut self, now: Instant, completion: Completion, edge: &mut impl Edge) {
         self.changed = true;
-        self.scans.handle_completion(now, completion);
+        if !Escalations::is_reset(&completion) {
+            self.scans.handle_completion(now, completion);
+        } else if let Some((nexus, step)) = self.escalations.reset_ended(now, &completion) {
+            self.escalate(now, nexus, step, edge);
+            self.settle(now, edge);
+        }
+    }
+
+    /// Does the next thing about a target that answers no aborts.
+    fn escalate(&mut self, now: Instant, nexus: NexusId, step: Step, edge: &mut impl Edge) {
+        let is_it = |entry: &&TargetEntry| entry.nexus == nexus && entry.ready;
+        let Some(entry) = self.targets.values().find(is_it) else { return self.escalations.forget(nexus) };
+        let target_port = entry.target.port_name;
+        match step {
+            Step::Reset(command) => {
+                tracing::warn!(%target_port, lun = %command.lun, "the target answers no abort; resetting the logical unit");
+                self.counters.resets += 1;
+                if edge.submit(command).is_err() {
+                    // The next abort tries it again.
+                    self.escalations.forget(nexus);
+                }
+            }
+            Step::LogInAgain => {
+                tracing::warn!(%target_port, "the target answers no abort, and a reset did not help; logging in anew");
+                self.counters.logins_anew += 1;
+                self.vn_port.log_in_again(now, target_port);
+            }
+        }
     }
 
     /// Passes events between the machines and frames to the core until nothing more follows. A neighbour takes a PLOGI
@@ -307,6 +357,8 @@ impl Control {
                 if let Some(entry) = self.targets.get_mut(&port_name) {
                     entry.ready = false;
                     entry.gone = Some(reason.to_owned());
+                    entry.gone_since = Some(now);
+                    self.escalations.forget(entry.nexus);
                     edge.send(ToCore::RemoveNexus(entry.nexus));
                 }
             }
@@ -354,7 +406,18 @@ impl Control {
         edge.send(ToCore::SetNexus(nexus, Box::new(addresses)));
         self.scans.start(now, target.port_name, nexus);
         let logins = self.targets.get(&target.port_name).map_or(0, |entry| entry.logins) + 1;
-        self.targets.insert(target.port_name, TargetEntry { target, nexus, ready: true, logins, gone: None });
+        self.targets.insert(
+            target.port_name,
+            TargetEntry {
+                target,
+                nexus,
+                ready: true,
+                logins,
+                gone: None,
+                gone_since: None,
+                is_forgotten: false,
+            },
+        );
     }
 
     /// Sends a frame of the VN_Port: by FIP, or in an FCoE frame of its own.

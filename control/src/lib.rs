@@ -4,7 +4,9 @@
 //! [`run`] is the loop of the control thread. [`link`] follows the interface over netlink.
 
 mod control;
+mod dev_loss;
 mod edge;
+mod escalations;
 mod fip;
 mod inventory;
 pub mod link;
@@ -14,6 +16,7 @@ mod view;
 mod words;
 
 pub use control::{Config, Control};
+pub use dev_loss::DEFAULT_DEV_LOSS;
 pub use edge::{Edge, run};
 pub use fip::EnodeConfig;
 pub use inventory::{FcfView, Inventory, LunView, NeighbourView, Obstacle, TargetView, VnPortView};

@@ -113,6 +113,11 @@ impl Scans {
         }
     }
 
+    /// The target is gone for good, as it seems.
+    pub(crate) fn forget(&mut self, target: Wwn) {
+        self.targets.remove(&target);
+    }
+
     /// Submits what the scans want to know now.
     pub(crate) fn submit(&mut self, now: Instant, edge: &mut impl Edge) {
         self.start_again(now);

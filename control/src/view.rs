@@ -17,7 +17,7 @@ impl Control {
             fcfs: self.enode.fcfs().into_iter().map(fcf_view).collect(),
             neighbours: self.enode.neighbours().iter().map(|status| self.neighbour_view(status)).collect(),
             vn_ports: vec![self.vn_port_view()],
-            targets: self.targets.values().map(|entry| self.target_view(entry)).collect(),
+            targets: self.shown_targets().map(|entry| self.target_view(entry)).collect(),
             login_time: self.inventory.login_time,
         }
     }

@@ -52,6 +52,7 @@ pub(crate) const fn gone(reason: GoneReason) -> &'static str {
         GoneReason::ProcessLoggedOut => "it ended its process login",
         GoneReason::LoggedInAgain => "it logged in anew",
         GoneReason::VerificationFailed => "it has forgotten the login",
+        GoneReason::Unresponsive => "it answers no aborts",
         GoneReason::Moved => "it has moved to another N_Port_ID",
         GoneReason::Offline => "our own N_Port_ID is gone",
         GoneReason::Shutdown => "logged out",

@@ -55,10 +55,15 @@ pub enum ToCore {
     RemoveNexus(NexusId),
 }
 
-/// From a core to control: a whole Ethernet frame that no exchange of the core wants. FIP is as it came; FCoE has
-/// passed length, version, delimiters and CRC.
+/// From a core to control.
 #[derive(Debug)]
-pub struct FromCore(pub Box<[u8]>);
+pub enum FromCore {
+    /// A whole Ethernet frame that no exchange of the core wants. FIP is as it came; FCoE has passed length, version,
+    /// delimiters and CRC.
+    Frame(Box<[u8]>),
+    /// The abort of a command to this logical unit was not answered.
+    AbortUnanswered(NexusId, Lun),
+}
 
 /// Whose exchange an OX_ID names: its low three bits tell a core, or control, so that an XDP program can find the core
 /// from the frame.

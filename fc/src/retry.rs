@@ -5,20 +5,21 @@ use crate::time::Duration;
 
 /// The wait after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
-/// The longest wait: an outage may be over at any time, and a try costs the fabric one small frame.
-const LONGEST: Duration = Duration::from_secs(30);
+/// The longest wait, if not told otherwise: an outage may be over at any time, and a try costs the fabric one small frame.
+pub const DEFAULT_RECONNECT_DELAY: Duration = Duration::from_secs(30);
 
 /// Waits that double, each longer by up to a quarter, so that ports which failed together don't come back together.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     failures: u32,
+    longest: Duration,
     jitter: Jitter,
 }
 
 impl Backoff {
-    /// Equal seeds give equal waits.
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self { failures: 0, jitter: Jitter::new(seed) }
+    /// Equal seeds give equal waits. They are up to `longest`, and a second at least.
+    pub(crate) fn new(seed: u64, longest: Duration) -> Self {
+        Self { failures: 0, longest: longest.max(FIRST), jitter: Jitter::new(seed) }
     }
 
     /// Failures since the last success.
@@ -42,7 +43,7 @@ impl Backoff {
     pub(crate) fn fail(&mut self) -> Duration {
         let doubled = FIRST.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
-        let wait = doubled.min(LONGEST);
+        let wait = doubled.min(self.longest);
         wait + self.jitter.up_to(wait / 4)
     }
 }
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn patience_grows_with_failures_up_to_what_an_answer_may_take() {
-        let mut backoff = Backoff::new(7);
+        let mut backoff = Backoff::new(7, DEFAULT_RECONNECT_DELAY);
         for expected in [4, 8, 16, 20, 20] {
             let patience = backoff.patience(Duration::from_secs(2), Duration::from_secs(20));
             assert_eq!(patience, Duration::from_secs(expected));
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest_and_start_anew() {
-        let mut backoff = Backoff::new(7);
+        let mut backoff = Backoff::new(7, DEFAULT_RECONNECT_DELAY);
         for expected in [1, 2, 4, 8, 16, 30, 30] {
             let (wait, expected) = (backoff.fail(), Duration::from_secs(expected));
             assert!((expected..=expected * 5 / 4).contains(&wait), "{wait:?}");
@@ -72,5 +73,15 @@ mod tests {
         assert_eq!(backoff.failures(), 7);
         backoff.reset();
         assert!(backoff.fail() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn waits_end_where_they_are_told_to() {
+        for (longest, expected) in [(4, 4), (0, 1)] {
+            let mut backoff = Backoff::new(7, Duration::from_secs(longest));
+            let last = (0..10).map(|_| backoff.fail()).last().unwrap();
+            let expected = Duration::from_secs(expected);
+            assert!(last >= expected && last <= expected + expected / 4, "{last:?}");
+        }
     }
 }

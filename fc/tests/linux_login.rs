@@ -63,6 +63,7 @@ fn a_login_asks_in_the_words_of_linux() {
         symbolic_node_name: SYMBOLIC_NAME.to_vec(),
         max_payload_len: 2112,
         login: LoginKind::Flogi,
+        reconnect_delay: fc::vn_port::DEFAULT_RECONNECT_DELAY,
     };
     let mut port = VnPort::new(identity, OxIdRange::new(7, 7));
     let now = Instant::ZERO;

@@ -1,9 +1,11 @@
 //! What a program decides about its initiator.
 
 use crate::disks::Disks;
+use control::DEFAULT_DEV_LOSS;
 use datapath::core::thread::PollMode;
 use datapath::port::nic::NicKind;
 use fc::fip::{Preferred, VlanChoice};
+use fc::vn_port::DEFAULT_RECONNECT_DELAY;
 use fc::vn_port::Topology;
 use fc::wire::Wwn;
 use std::path::PathBuf;
@@ -40,6 +42,11 @@ pub struct Config {
     /// How long requests wait when no path leads to their disk; then they fail, and later ones at once, until there is
     /// one again. Linux's name for it.
     pub fast_io_fail: Duration,
+    /// How long a target that is gone, and its disks, are remembered. Linux's name for it, too.
+    pub dev_loss: Duration,
+    /// The longest wait, of a second at least, before a login to a target is tried again that failed: waits double up to
+    /// this.
+    pub reconnect_delay: Duration,
     /// A file for all frames that the core moves, in pcapng.
     pub capture: Option<PathBuf>,
 }
@@ -60,6 +67,8 @@ impl Config {
             node_name: None,
             disks: Disks::default(),
             fast_io_fail: DEFAULT_FAST_IO_FAIL,
+            dev_loss: DEFAULT_DEV_LOSS,
+            reconnect_delay: DEFAULT_RECONNECT_DELAY,
             capture: None,
         }
     }

@@ -57,6 +57,7 @@ mod verdict;
 mod window;
 
 pub use config::{Config, DEFAULT_FAST_IO_FAIL};
+pub use control::DEFAULT_DEV_LOSS;
 pub use control::{FcfView, Inventory, LunView, NeighbourView, Obstacle, TargetView, VnPortView};
 pub use datapath::core::{CoreReport, Counters, DropReason, Task, TaskState};
 pub use disk::{Disk, DiskInfo};
@@ -65,6 +66,7 @@ pub use disk_state::{DiskState, Doubt};
 pub use disks::Disks;
 pub use error::{DiskError, StartError};
 pub use fc::fip::{Preferred, VlanChoice};
+pub use fc::vn_port::DEFAULT_RECONNECT_DELAY;
 pub use fc::vn_port::Topology;
 pub use path::{Path, PathChoice, PathId, PortNumber};
 pub use queue::DiskQueue;

@@ -123,8 +123,9 @@ fn control_config(config: &Config, link: &LinkState) -> Result<control::Config, 
         symbolic_node_name: format!("xfcoe {version}").into_bytes(),
         max_payload_len,
         login: LoginKind::Flogi,
+        reconnect_delay: config.reconnect_delay,
     };
-    Ok(control::Config { enode, identity })
+    Ok(control::Config { enode, identity, dev_loss: config.dev_loss })
 }
 
 /// The most payload bytes in a frame that the interface takes.

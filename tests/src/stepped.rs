@@ -1,6 +1,6 @@
 //! What an initiator needs that is stepped by hand: control's world, and its configuration.
 
-use control::{Config, Edge, EnodeConfig, Inventory};
+use control::{Config, DEFAULT_DEV_LOSS, Edge, EnodeConfig, Inventory};
 use datapath::consumer::Consumer;
 use datapath::core::ControlLink;
 use datapath::port::Waker;
@@ -114,6 +114,7 @@ pub fn control_config(mac: MacAddr, mode: Mode, mtu: u32) -> Config {
         symbolic_node_name: b"simulated node".to_vec(),
         max_payload_len,
         login: LoginKind::Flogi,
+        reconnect_delay: fc::vn_port::DEFAULT_RECONNECT_DELAY,
     };
-    Config { enode, identity }
+    Config { enode, identity, dev_loss: DEFAULT_DEV_LOSS }
 }

@@ -99,12 +99,12 @@ impl ControlLink {
         Ok(())
     }
 
-    /// The next frame for control.
+    /// The next message for control.
     pub fn receive(&self) -> Option<FromCore> {
         self.from_core.pop()
     }
 
-    /// Whether a frame for control waits.
+    /// Whether a message for control waits.
     pub fn has_frame(&self) -> bool {
         !self.from_core.is_empty()
     }

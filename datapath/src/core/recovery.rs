@@ -17,7 +17,7 @@ use super::ox_ids::{Qualified, Rest};
 use super::wheel::TICK;
 use crate::port::Port;
 use fc::fcp::{Standing, missing};
-use fc::messages::{Ended, Transfer, TransportError};
+use fc::messages::{Ended, FromCore, NexusId, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::els::{ElsRequest, ExchangeIds};
 use fc::wire::header::{FCtl, FcType, RCtl, UNASSIGNED_XID};
@@ -67,7 +67,7 @@ impl<P: Port> Core<P> {
                 self.counters.lost += 1;
                 self.fail(now, index, TransportError::DataMissing { expected, moved });
             }
-            Phase::Aborting if is_over => self.fail(now, index, exchange.error),
+            Phase::Aborting if is_over => self.end_unanswered(now, index),
             Phase::Aborting => self.send_abort(now, index),
             Phase::Free => unreachable!("a free exchange has no deadline"),
         }
@@ -253,6 +253,15 @@ impl<P: Port> Core<P> {
         }
         let deadline = exchange.expires.min(now + wait);
         self.look_at_by(index, deadline);
+    }
+
+    /// Ends a command whose abort the target has not answered. It is for control to do more; that control is told of the
+    /// first of many is enough.
+    fn end_unanswered(&mut self, now: Instant, index: u16) {
+        let exchange = self.exchanges.get(index);
+        self.tell_control(FromCore::AbortUnanswered(NexusId(exchange.nexus), exchange.lun));
+        self.counters.unanswered_aborts += 1;
+        self.fail(now, index, exchange.error);
     }
 
     /// Ends a command whose abort the target has answered. If it accepted, it keeps its side until RRQ.

@@ -64,7 +64,7 @@ impl<P: Port> Core<P> {
             let receiver = Receiver { exchanges: &mut self.exchanges, counters: &mut self.counters };
             let mut for_control = None;
             match receiver.handle(bytes) {
-                Ok(Event::ForControl) => for_control = Some(FromCore(bytes.into())),
+                Ok(Event::ForControl) => for_control = Some(FromCore::Frame(bytes.into())),
                 Ok(ref event) => self.act(now, event),
                 Err(reason) => self.counters.drop_frame(reason),
             }
@@ -132,12 +132,20 @@ impl<P: Port> Core<P> {
     }
 
     fn hand_to_control(&mut self, message: FromCore) {
-        if self.link.from_core.push(message).is_ok() {
+        if self.tell_control(message) {
             self.counters.control_frames += 1;
-            self.control.wake();
         } else {
             self.counters.drop_frame(DropReason::ControlQueueFull);
         }
+    }
+
+    /// Tells control something, if there is room for it.
+    pub(super) fn tell_control(&self, message: FromCore) -> bool {
+        let has_room = self.link.from_core.push(message).is_ok();
+        if has_room {
+            self.control.wake();
+        }
+        has_room
     }
 }
 

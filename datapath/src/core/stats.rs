@@ -116,6 +116,8 @@ pub struct Counters {
     pub lost: u64,
     /// Exchanges aborted by ABTS.
     pub aborts: u64,
+    /// Exchanges whose ABTS was not answered.
+    pub unanswered_aborts: u64,
     /// Commands that a task management function ended.
     pub cleared: u64,
     /// Bytes of read data copied to buffers.

@@ -28,7 +28,7 @@ pub use session::{DEFAULT_E_D_TOV, DEFAULT_R_A_TOV, FPort, Identity, LoginKind, 
 pub(crate) use session::{believable, is_payload_len};
 
 use crate::exchange::{Answer, Failure, Order, Request, Service, Via};
-use crate::retry::Backoff;
+use crate::retry::{Backoff, DEFAULT_RECONNECT_DELAY};
 use crate::time::{Duration, Instant};
 use crate::wire::ct::{CtExplanation, CtReject};
 use crate::wire::els::{ElsReply, ElsRequest, Login, Logo, LsRjt};
@@ -129,7 +129,7 @@ pub enum Phase {
 impl FabricLogin {
     pub(crate) fn new(identity: Identity) -> Self {
         assert!(is_payload_len(identity.max_payload_len), "payloads of {} bytes", identity.max_payload_len);
-        let backoff = Backoff::new(identity.port_name.to_u64());
+        let backoff = Backoff::new(identity.port_name.to_u64(), DEFAULT_RECONNECT_DELAY);
         let (orders, events) = (VecDeque::new(), VecDeque::new());
         Self { identity, state: State::Offline, backoff, orders, events }
     }

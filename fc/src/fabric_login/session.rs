@@ -29,6 +29,8 @@ pub struct Identity {
     pub max_payload_len: u16,
     /// How it logs in.
     pub login: LoginKind,
+    /// The longest wait, of a second at least, before a login to a target is tried again that failed.
+    pub reconnect_delay: Duration,
 }
 
 /// The most bytes of a symbolic name: with what is around it, it fits the smallest frame that a port may ask for.

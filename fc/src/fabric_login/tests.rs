@@ -1,4 +1,5 @@
 use super::*;
+use crate::retry::DEFAULT_RECONNECT_DELAY;
 use crate::wire::ct::{CtExplanation, CtReason, CtReject, GpnFtEntry};
 use crate::wire::els::{RscnFormat, RscnPage, common_features};
 use crate::wire::header::MAX_PAYLOAD_LEN;
@@ -18,6 +19,7 @@ fn identity() -> Identity {
         symbolic_node_name: b"node".to_vec(),
         max_payload_len: MAX_PAYLOAD_LEN as u16,
         login: LoginKind::Flogi,
+        reconnect_delay: DEFAULT_RECONNECT_DELAY,
     }
 }
 

@@ -121,6 +121,8 @@ pub enum GoneReason {
     LoggedInAgain,
     /// It refused ADISC or didn't answer it: it has forgotten the login.
     VerificationFailed,
+    /// It answers no aborts, and no reset: the login is begun anew.
+    Unresponsive,
     /// Its WWPN is at another N_Port_ID, and the login there has succeeded.
     Moved,
     /// Our own N_Port_ID is gone.
@@ -165,7 +167,16 @@ impl RemotePort {
         let seed = local.port_name.to_u64() ^ u64::from(id.to_u32());
         let state = State::Waiting { until: Instant::ZERO, peer: None };
         let (orders, events) = (VecDeque::new(), VecDeque::new());
-        Self { local, id, port_name, state, failure: None, backoff: Backoff::new(seed), orders, events }
+        Self {
+            local,
+            id,
+            port_name,
+            state,
+            failure: None,
+            backoff: Backoff::new(seed, local.reconnect_delay),
+            orders,
+            events,
+        }
     }
 
     pub(crate) const fn port_name(&self) -> Wwn {
@@ -257,6 +268,17 @@ impl RemotePort {
         }
         self.lose(reason);
         self.state = State::Waiting { until: Instant::ZERO, peer: None };
+    }
+
+    /// Logs out of a target, and in again: both sides are through with all that was open then.
+    pub(crate) fn log_in_again(&mut self, now: Instant) {
+        if self.target().is_none() {
+            return;
+        }
+        self.orders.push_back(Order::Forget);
+        self.orders.push_back(Order::Tell(self.logout_request()));
+        self.lose(GoneReason::Unresponsive);
+        self.wait(now, None);
     }
 
     /// The fabric login is over: the port is to be dropped, nothing can be said.

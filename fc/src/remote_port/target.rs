@@ -30,6 +30,7 @@ pub(crate) struct LocalPort {
     pub(crate) max_payload_len: u16,
     pub(crate) r_a_tov: Duration,
     pub(crate) e_d_tov: Duration,
+    pub(crate) reconnect_delay: Duration,
 }
 
 /// FCP's service parameters that we ask for and answer with: initiator only.
@@ -48,6 +49,7 @@ impl LocalPort {
             max_payload_len: session.max_payload_len,
             r_a_tov: session.r_a_tov,
             e_d_tov: session.e_d_tov,
+            reconnect_delay: identity.reconnect_delay,
         }
     }
 

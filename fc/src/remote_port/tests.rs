@@ -1,5 +1,6 @@
 use super::*;
 use crate::exchange::Answer;
+use crate::retry::DEFAULT_RECONNECT_DELAY;
 use crate::time::Duration;
 use crate::wire::WireError;
 use crate::wire::els::{
@@ -29,6 +30,7 @@ fn local() -> LocalPort {
         max_payload_len: 2112,
         r_a_tov: Duration::from_secs(10),
         e_d_tov: Duration::from_secs(2),
+        reconnect_delay: DEFAULT_RECONNECT_DELAY,
     }
 }
 
@@ -143,6 +145,7 @@ enum Input {
     Deadline,
     Confirm,
     Remove,
+    LogInAgain,
     LowerFlogi,
     HigherFlogi,
     LowerPlogi,
@@ -154,13 +157,14 @@ enum Input {
 }
 
 impl Input {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Accepted,
         Self::Rejected,
         Self::TimedOut,
         Self::Deadline,
         Self::Confirm,
         Self::Remove,
+        Self::LogInAgain,
         Self::LowerFlogi,
         Self::HigherFlogi,
         Self::LowerPlogi,
@@ -186,7 +190,8 @@ impl Input {
             | Self::TimedOut
             | Self::Deadline
             | Self::Confirm
-            | Self::Remove => return None,
+            | Self::Remove
+            | Self::LogInAgain => return None,
         })
     }
 }
@@ -222,6 +227,7 @@ fn apply(port: &mut RemotePort, input: Input) -> Option<&'static str> {
         Input::Deadline => port.handle_timeout(port.poll_timeout().unwrap_or(now)),
         Input::Confirm => port.confirm(),
         Input::Remove => port.remove(GoneReason::Unlisted),
+        Input::LogInAgain => port.log_in_again(now),
         _ => unreachable!("the peer asks it"),
     }
     None

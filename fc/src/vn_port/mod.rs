@@ -40,6 +40,7 @@ use alloc::vec::Vec;
 pub use crate::exchange::{Outgoing, Via};
 pub use crate::fabric_login::{FPort, Identity, LoginKind, LogoutReason, Phase, Session};
 pub use crate::remote_port::{GoneReason, PortPhase, Target, Topology};
+pub use crate::retry::DEFAULT_RECONNECT_DELAY;
 
 use incoming::is_whole_request;
 use neighbourhood::Neighbourhood;
@@ -183,6 +184,15 @@ impl VnPort {
         self.network.shutdown();
         self.drive_network(now);
         self.finish_shutdown(now);
+    }
+
+    /// Logs out of a target that doesn't do as it should, and in again. Does nothing if it isn't ready.
+    pub fn log_in_again(&mut self, now: Instant, port_name: Wwn) {
+        let is_it = |entry: &Entry| entry.port.target().is_some_and(|target| target.port_name == port_name);
+        let found = self.ports.iter().find(|(_, entry)| is_it(entry)).map(|(&id, _)| id);
+        if let Some(id) = found {
+            self.with_port(now, id, |port| port.log_in_again(now));
+        }
     }
 
     /// Takes the reply to a FIP link service that [`Self::poll_transmit`] gave, with the MAC address that it grants.

@@ -26,6 +26,7 @@ impl Host {
             symbolic_node_name: Vec::new(),
             max_payload_len: fcoe::max_payload_len(config.max_fcoe_size.into()).expect("a usual size"),
             login: LoginKind::Flogi,
+            reconnect_delay: fc::vn_port::DEFAULT_RECONNECT_DELAY,
         };
         let vn_port = VnPort::vn2vn(identity, OxIdRange::new(7, 7));
         Self { enode: Enode::new(config), vn_port, events: Vec::new() }

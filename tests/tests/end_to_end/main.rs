@@ -1,5 +1,6 @@
 //! A whole initiator against the SAN in a box, over a link in memory, in one thread and with a clock of its own.
 
+mod escalation;
 mod fabric;
 mod losses;
 mod task_management;

@@ -17,7 +17,7 @@ use crate::cli::Place;
 use crate::preflight::PortKind;
 use fc::fip::{Preferred, VlanChoice};
 use fc::wire::Wwn;
-use initiator::{DEFAULT_FAST_IO_FAIL, Disks};
+use initiator::{DEFAULT_DEV_LOSS, DEFAULT_FAST_IO_FAIL, DEFAULT_RECONNECT_DELAY, Disks};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -72,6 +72,12 @@ pub struct PortConfig {
     /// For how many seconds requests wait for a target that is not logged in.
     #[serde(default = "default_fast_io_fail_s")]
     pub fast_io_fail_s: u32,
+    /// For how many seconds a target that is gone is remembered.
+    #[serde(default = "default_dev_loss_s")]
+    pub dev_loss_s: u32,
+    /// The most seconds before a login to a target is tried again that failed.
+    #[serde(default = "default_reconnect_delay_s")]
+    pub reconnect_delay_s: u32,
     /// What the poll core does when nothing comes.
     #[serde(default)]
     pub poll: Polling,
@@ -118,6 +124,8 @@ impl Config {
             wwnn: None,
             preferred_fcf: None,
             fast_io_fail_s: default_fast_io_fail_s(),
+            dev_loss_s: default_dev_loss_s(),
+            reconnect_delay_s: default_reconnect_delay_s(),
             poll: Polling::default(),
             core: None,
         };
@@ -198,6 +206,8 @@ impl PortConfig {
             port_name: self.wwpn,
             node_name: self.wwnn,
             fast_io_fail: Duration::from_secs(self.fast_io_fail_s.into()),
+            dev_loss: Duration::from_secs(self.dev_loss_s.into()),
+            reconnect_delay: Duration::from_secs(self.reconnect_delay_s.into()),
             ..initiator::Config::new(self.interface.get_ref().clone())
         }
     }
@@ -208,7 +218,19 @@ fn default_vlan() -> VlanChoice {
 }
 
 fn default_fast_io_fail_s() -> u32 {
-    DEFAULT_FAST_IO_FAIL.as_secs().try_into().expect("some seconds")
+    seconds(DEFAULT_FAST_IO_FAIL)
+}
+
+fn default_dev_loss_s() -> u32 {
+    seconds(DEFAULT_DEV_LOSS)
+}
+
+fn default_reconnect_delay_s() -> u32 {
+    seconds(DEFAULT_RECONNECT_DELAY)
+}
+
+fn seconds(time: Duration) -> u32 {
+    time.as_secs().try_into().expect("some seconds")
 }
 
 /// What the kernel takes as an interface's name (`dev_valid_name`).
@@ -237,7 +259,7 @@ mod tests {
             (Mode::Fabric, VlanChoice::Discover, Polling::Adaptive)
         );
         assert_eq!((port.wwpn, port.wwnn, port.preferred_fcf, port.core), (None, None, None, None));
-        assert_eq!(port.fast_io_fail_s, 25);
+        assert_eq!((port.fast_io_fail_s, port.dev_loss_s, port.reconnect_delay_s), (25, 600, 30));
     }
 
     #[test]
@@ -245,7 +267,8 @@ mod tests {
         let config = parsed(
             "[port.a]\ninterface = \"eth0\"\nqueue = 3\nkind = \"af_packet\"\nmode = \"fabric\"\nvlan = 100\n\
              wwpn = \"20:00:02:fc:f0:00:02:01\"\nwwnn = \"0x100002fcf0000201\"\n\
-             preferred_fcf = \"10:00:02:fc:f0:00:00:01\"\nfast_io_fail_s = 7\npoll = \"busy\"\ncore = 1\n\
+             preferred_fcf = \"10:00:02:fc:f0:00:00:01\"\nfast_io_fail_s = 7\n\
+             dev_loss_s = 8\nreconnect_delay_s = 9\npoll = \"busy\"\ncore = 1\n\
              [port.b]\ninterface = \"eth0\"\nvlan = \"none\"\n\
              preferred_fcf = \"02:fc:f0:00:00:01\"\n\
              [port.c]\ninterface = \"eth1\"\nmode = \"vn2vn\"\n",
@@ -257,6 +280,7 @@ mod tests {
         assert_eq!(port.wwnn, Some(Wwn::from_u64(0x1000_02fc_f000_0201)));
         assert_eq!(port.preferred_fcf, Some(Preferred::Switch(Wwn::from_u64(0x1000_02fc_f000_0001))));
         assert_eq!((port.poll, port.core, port.fast_io_fail_s), (Polling::Busy, Some(1), 7));
+        assert_eq!((port.dev_loss_s, port.reconnect_delay_s), (8, 9));
         assert_eq!(config.port["b"].vlan, VlanChoice::Untagged);
         let fcf = MacAddr([0x02, 0xfc, 0xf0, 0, 0, 0x01]);
         assert_eq!(config.port["b"].preferred_fcf, Some(Preferred::Mac(fcf)));
@@ -265,8 +289,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_line_and_what_would_be_right() {
-        let keys =
-            "interface, queue, kind, mode, vlan, wwpn, wwnn, preferred_fcf, fast_io_fail_s, poll, core";
+        let keys = "interface, queue, kind, mode, vlan, wwpn, wwnn, preferred_fcf, fast_io_fail_s, dev_loss_s, \
+             reconnect_delay_s, poll, core";
         let cases = [
             ("", "run.toml: there is no port: add a section [port.NAME] with `interface = \"...\"`".into()),
             ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port, path_choice, control, export".into()),

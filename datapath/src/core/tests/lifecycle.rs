@@ -48,7 +48,8 @@ fn fip_and_logins_are_controls() {
     let mut bytes = vec![0x5a; 72];
     fip.emit(&mut bytes);
     bench.inject(&bytes);
-    assert_eq!(bench.link.receive().unwrap().0.as_ref(), bytes);
+    let Some(FromCore::Frame(frame)) = bench.link.receive() else { panic!("a frame") };
+    assert_eq!(frame.as_ref(), bytes);
     let mut header = target_header(RCtl::ELS_REPLY, 0x98_0000, ox_id::CONTROL);
     header.fc_type = FcType::ELS;
     bench.inject_fc(&header, &[2, 0, 0, 0]);

@@ -237,6 +237,14 @@ fn a_target_that_answers_no_questions_has_the_commands_time() {
         let completion = bench.completion();
         assert_eq!(completion.result, Err(TransportError::TimedOut));
         assert!(completion.transfer.into_buffer().unwrap().iter().all(|&b| b == 0xee));
+        // Of one that answers nothing control is told.
+        let told = bench.link.receive();
+        let lun = Lun::single(5).unwrap();
+        match answer {
+            Some(_) => assert!(told.is_none()),
+            None => assert!(matches!(told, Some(FromCore::AbortUnanswered(NEXUS, of)) if of == lun)),
+        }
+        assert_eq!(bench.core.counters.unanswered_aborts, u64::from(answer.is_none()));
         assert_eq!((bench.core.exchanges.open(), bench.resting()), (0, 1));
     }
 }

@@ -6,6 +6,7 @@ mod random;
 mod scenarios;
 
 use super::*;
+use crate::retry::DEFAULT_RECONNECT_DELAY;
 use crate::time::Duration;
 use crate::wire::els::ElsRequest;
 use crate::wire::header::{FcType, MAX_PAYLOAD_LEN, RCtl};
@@ -25,6 +26,7 @@ fn identity(login: LoginKind) -> Identity {
         symbolic_node_name: b"node".to_vec(),
         max_payload_len: MAX_PAYLOAD_LEN as u16,
         login,
+        reconnect_delay: DEFAULT_RECONNECT_DELAY,
     }
 }
 
