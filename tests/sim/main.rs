@@ -11,6 +11,7 @@ mod audit;
 mod chance;
 mod forger;
 mod host;
+mod host_port;
 mod load;
 mod model;
 mod plan;

@@ -41,7 +41,8 @@ pub(crate) struct Plan {
 /// An initiator.
 #[derive(Clone, Debug)]
 pub(crate) struct HostPlan {
-    pub(crate) mac: MacAddr,
+    /// Of its ports.
+    pub(crate) macs: Vec<MacAddr>,
     pub(crate) mode: Mode,
     pub(crate) mtu: u32,
     pub(crate) memory: MemoryConfig,
@@ -69,8 +70,9 @@ impl Plan {
         };
         let fast_io_fail = Duration::from_millis(chance.one_of(&[0, 1000, 25_000]));
         let path_choice = chance.one_of(&[PathChoice::RoundRobin, PathChoice::LeastQueue]);
+        let ports_per_host = chance.one_of(&[1, 1, 2]);
         let host = |number: u64| HostPlan {
-            mac: MacAddr([2, 0, 0, 0, 0, 0x11 + number as u8]),
+            macs: (0..ports_per_host).map(|port| MacAddr([2, 0, 0, 0, port, 0x11 + number as u8])).collect(),
             mode,
             mtu,
             memory,
@@ -82,9 +84,20 @@ impl Plan {
         };
         let hosts: Vec<_> = (0..host_count).map(host).collect();
         let latency = Duration::from_micros(chance.between(20, 100));
-        let place = faults::Place { hosts: hosts.len(), sans: &sans, latency, faults_for };
+        let ports_per_host = usize::from(ports_per_host);
+        let place = faults::Place { hosts: hosts.len(), ports_per_host, sans: &sans, latency, faults_for };
         let events = faults::events(&mut chance, &place);
         Self { seed, faults_for, mode, hosts, sans, latency, events }
+    }
+
+    /// The switch's ports that initiators are at.
+    pub(crate) fn host_ports(&self) -> usize {
+        self.hosts.len() * self.ports_per_host()
+    }
+
+    /// Of each initiator; they are next to each other.
+    pub(crate) fn ports_per_host(&self) -> usize {
+        self.hosts[0].macs.len()
     }
 
     /// Every disk, with its first place: the SAN's, the target's and the LUN's numbers.
@@ -201,7 +214,12 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, faults_for, mode, hosts, sans, latency, events } = self;
         let (host, san) = (&hosts[0], &sans[0]);
-        writeln!(f, "seed {seed}, faults for {faults_for:?}: {mode:?}, {} initiators", hosts.len())?;
+        writeln!(
+            f,
+            "seed {seed}, faults for {faults_for:?}: {mode:?}, {} initiators with {} ports each",
+            hosts.len(),
+            host.macs.len()
+        )?;
         for san in sans {
             let luns: Vec<_> = san.targets.iter().map(|target| target.luns.len()).collect();
             let is_one = san.targets.iter().flat_map(|target| &target.luns).any(|lun| !lun.serial.is_empty());

@@ -76,7 +76,11 @@ pub(crate) struct World<'a> {
 }
 
 /// What an initiator has found, in a line.
-fn sight(inventory: &Inventory) -> String {
+fn sight(host: &Host) -> String {
+    host.ports().iter().map(|port| sight_of_port(port.inventory())).collect::<Vec<_>>().join("; ")
+}
+
+fn sight_of_port(inventory: &Inventory) -> String {
     let ports = inventory.vn_ports.iter().map(|port| format!("VN_Port {}", port.state));
     let targets = inventory.targets.iter().map(|target| {
         let state = match (&target.gone, target.scanned) {
@@ -104,7 +108,7 @@ impl<T> Node<T> {
 impl<'a> World<'a> {
     /// Everyone of the plan, before anything has happened; `has_canary` plants a bug.
     pub(crate) fn new(plan: &'a Plan, has_canary: bool, trace: &'a mut Trace) -> Self {
-        let ports = plan.hosts.len() + plan.sans.len();
+        let ports = plan.host_ports() + plan.sans.len();
         let mtu = plan.hosts[0].mtu;
         let san = |config| {
             let (port, wire) = memory::wire(MemoryConfig::default());
@@ -228,19 +232,21 @@ impl<'a> World<'a> {
         let now = self.now;
         match what {
             What::Weather { port, weather } => self.switch.set_weather(port, weather),
-            What::Link { host, is_up } => {
-                self.switch.set_up(host, is_up);
-                self.hosts[host].it.set_link(is_up);
+            What::Link { port, is_up } => {
+                self.switch.set_up(port, is_up);
+                let (host, number) = self.host_at(port).expect("links of initiators go");
+                self.hosts[host].it.port_mut(number).set_link(is_up);
                 self.hosts[host].wake(now);
             }
             What::Cut { port, is_cut } => self.switch.set_cut(port, is_cut),
             What::Pause { port, time } => self.switch.pause(port, now + time),
             What::Freeze { port, time } => {
                 let until = now + time;
-                if let Some(host) = self.hosts.get_mut(port) {
+                if let Some((host, _)) = self.host_at(port) {
+                    let host = &mut self.hosts[host];
                     (host.frozen_until, host.due) = (until, until);
                 } else {
-                    let san = &mut self.sans[port - self.plan.hosts.len()];
+                    let san = &mut self.sans[port - self.plan.host_ports()];
                     (san.frozen_until, san.due) = (until, until);
                 }
             }
@@ -250,6 +256,12 @@ impl<'a> World<'a> {
             }
             What::Order { san, order } => self.order(san, &order),
         }
+    }
+
+    /// The initiator at one of the switch's ports, and which of its own that is.
+    fn host_at(&self, port: usize) -> Option<(usize, usize)> {
+        let ports_per_host = self.plan.ports_per_host();
+        (port < self.plan.host_ports()).then_some((port / ports_per_host, port % ports_per_host))
     }
 
     fn order(&mut self, san: usize, order: &Order) {
@@ -262,13 +274,13 @@ impl<'a> World<'a> {
     /// Nothing goes wrong from now on, and what was away is there again.
     fn heal(&mut self) {
         self.next_event = self.plan.events.len();
-        let hosts = self.hosts.len();
-        for port in 0..hosts + self.sans.len() {
+        let host_ports = self.plan.host_ports();
+        for port in 0..host_ports + self.sans.len() {
             self.carry_out(What::Weather { port, weather: Weather::default() });
             self.carry_out(What::Cut { port, is_cut: false });
             self.carry_out(What::Freeze { port, time: Duration::ZERO });
         }
-        (0..hosts).for_each(|host| self.carry_out(What::Link { host, is_up: true }));
+        (0..host_ports).for_each(|port| self.carry_out(What::Link { port, is_up: true }));
         for (san, config) in self.plan.sans.iter().enumerate() {
             self.order(san, &Order::Start);
             self.order(san, &Order::Heal);
@@ -284,11 +296,12 @@ impl<'a> World<'a> {
         while let Some((port, bytes)) = self.switch.poll(self.now) {
             if let Ok((ethernet, _)) = EthernetHeader::parse(&bytes) {
                 let destination = ethernet.destination;
-                if let Some(host) = self.hosts.get_mut(port) {
-                    host.it.receive(destination, &bytes);
+                if let Some((host, number)) = self.host_at(port) {
+                    let host = &mut self.hosts[host];
+                    host.it.port_mut(number).receive(destination, &bytes);
                     host.wake(self.now);
                 } else {
-                    let node = &mut self.sans[port - self.plan.hosts.len()];
+                    let node = &mut self.sans[port - self.plan.host_ports()];
                     let SanNode { san, wire, group } = &mut node.it;
                     if destination == *group || san.macs().contains(&destination) {
                         wire.push(&bytes);
@@ -302,17 +315,18 @@ impl<'a> World<'a> {
 
     /// Steps everyone who is due.
     fn step(&mut self) -> Result<(), Failure> {
-        let Self { trace, now, switch, hosts, sans, models, .. } = self;
+        let Self { plan, trace, now, switch, hosts, sans, models, .. } = self;
         let now = *now;
         let mut send = |port: usize, bytes: &[u8]| {
             trace.sent(now, port, bytes);
             trace.keep(now, bytes, || format!("from port {port}"));
             switch.take(now, port, bytes, trace);
         };
-        let san_ports = hosts.len()..;
-        for (port, host) in hosts.iter_mut().enumerate().filter(|(_, host)| host.due <= now) {
-            let result = host.it.step(now, models, |bytes| send(port, bytes));
-            result.map_err(|what| Failure { at: now, what: format!("initiator {port}: {what}") })?;
+        let san_ports = plan.host_ports()..;
+        for (number, host) in hosts.iter_mut().enumerate().filter(|(_, host)| host.due <= now) {
+            let first = number * plan.ports_per_host();
+            let result = host.it.step(now, models, |port, bytes| send(first + port, bytes));
+            result.map_err(|what| Failure { at: now, what: format!("initiator {number}: {what}") })?;
             host.due = host.it.poll_timeout().unwrap_or(NEVER);
         }
         for (port, node) in san_ports.zip(sans).filter(|(_, san)| san.due <= now) {
@@ -352,7 +366,7 @@ impl<'a> World<'a> {
                 Mode::Fabric => lack_of(0),
                 Mode::Vn2vn => lacks.flatten().next(),
             }?;
-            Some(format!("{what} of initiator {number} with {key}; it has {}", sight(host.inventory())))
+            Some(format!("{what} of initiator {number} with {key}; it has {}", sight(host)))
         })
     }
 

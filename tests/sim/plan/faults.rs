@@ -24,8 +24,8 @@ pub(crate) struct Event {
 pub(crate) enum What {
     /// The weather on the way to a port.
     Weather { port: usize, weather: Weather },
-    /// An initiator's link goes or comes.
-    Link { host: usize, is_up: bool },
+    /// The link of an initiator's port goes or comes.
+    Link { port: usize, is_up: bool },
     /// A link is cut or mended where neither end can see it.
     Cut { port: usize, is_cut: bool },
     /// A port takes no frames for so long.
@@ -93,6 +93,7 @@ const KINDS: [Kind; 20] = [
 /// Where it happens.
 pub(super) struct Place<'a> {
     pub(super) hosts: usize,
+    pub(super) ports_per_host: usize,
     pub(super) sans: &'a [SanConfig],
     pub(super) latency: Duration,
     pub(super) faults_for: Duration,
@@ -126,10 +127,10 @@ impl Faults<'_> {
                 self.weather(at, weather);
             }
             Kind::LinkFlap => {
-                let host = self.host();
+                let port = self.chance.below(self.host_ports() as u64) as usize;
                 let time = self.outage();
-                self.push(at, What::Link { host, is_up: false });
-                self.push(at + time, What::Link { host, is_up: true });
+                self.push(at, What::Link { port, is_up: false });
+                self.push(at + time, What::Link { port, is_up: true });
             }
             Kind::Cut => {
                 let (port, time) = (self.port(), self.outage());
@@ -227,7 +228,7 @@ impl Faults<'_> {
 
     /// Some weather at one port, or at all of them, for some time.
     fn weather(&mut self, at: Duration, weather: Weather) {
-        let ports = self.place.hosts + self.place.sans.len();
+        let ports = self.host_ports() + self.place.sans.len();
         let time = self.time_up_to(self.place.faults_for / 2);
         let only = self.chance.happens(500_000).then(|| self.port());
         for port in (0..ports).filter(|port| only.is_none_or(|only| only == *port)) {
@@ -300,12 +301,16 @@ impl Faults<'_> {
         ])
     }
 
+    const fn host_ports(&self) -> usize {
+        self.place.hosts * self.place.ports_per_host
+    }
+
     fn host(&mut self) -> usize {
         self.chance.below(self.place.hosts as u64) as usize
     }
 
     fn port(&mut self) -> usize {
-        self.chance.below((self.place.hosts + self.place.sans.len()) as u64) as usize
+        self.chance.below((self.host_ports() + self.place.sans.len()) as u64) as usize
     }
 
     fn san(&mut self) -> usize {

@@ -1,0 +1,179 @@
+//! One port of an initiator and its link: control and a poll core.
+
+use crate::audit::Audit;
+use crate::plan::HostPlan;
+use control::{Control, Inventory};
+use datapath::consumer::Consumer;
+use datapath::core::{Core, CoreConfig};
+use datapath::port::memory::{self, MemoryPort, MemoryWire};
+use datapath::port::{Port, Waker};
+use fc::messages::{Action, Command, NexusId, Transfer};
+use fc::time::{Duration, Instant};
+use fc::wire::MacAddr;
+use fc::wire::fcp::{Lun, TaskManagement};
+use initiator::Doubt;
+use san::Mode;
+use std::sync::Arc;
+use tests::stepped::{SteppedEdge, control_config};
+
+/// Commands that control may have out.
+const SCAN_DEPTH: usize = 64;
+/// Task management functions that may be out.
+const OPERATOR_DEPTH: usize = 8;
+/// When they are given up.
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A port.
+pub(crate) struct HostPort {
+    core: Core<MemoryPort>,
+    control: Control,
+    /// For task management functions.
+    operator: Consumer,
+    edge: SteppedEdge,
+    wire: MemoryWire,
+    audit: Audit,
+    mac: MacAddr,
+    group: MacAddr,
+    is_shutting_down: bool,
+}
+
+impl HostPort {
+    pub(crate) fn new(plan: &HostPlan, mac: MacAddr, waker: &Arc<Waker>) -> Self {
+        let (port, wire) = memory::wire(plan.memory);
+        let core_config = CoreConfig { number: 0, cores: 1 };
+        let mut core = Core::new(port.with_mtu(plan.mtu), &core_config, Arc::clone(waker), Arc::clone(waker));
+        let scans = core.attach_consumer(SCAN_DEPTH, Arc::clone(waker));
+        let operator = core.attach_consumer(OPERATOR_DEPTH, Arc::clone(waker));
+        let edge = SteppedEdge::new(core.control_link(), scans);
+        Self {
+            core,
+            control: Control::new(control_config(mac, plan.mode, plan.mtu)),
+            operator,
+            edge,
+            wire,
+            audit: Audit::new(plan.r_a_tov),
+            mac,
+            group: match plan.mode {
+                Mode::Fabric => MacAddr::ALL_ENODE,
+                Mode::Vn2vn => MacAddr::ALL_VN2VN_ENODE,
+            },
+            is_shutting_down: false,
+        }
+    }
+
+    /// Raised by the queues to the disks that it leads to.
+    pub(crate) fn doubt(&self) -> Arc<Doubt> {
+        Arc::clone(&self.edge.doubt)
+    }
+
+    /// What it has found.
+    pub(crate) fn inventory(&self) -> &Inventory {
+        &self.edge.inventory
+    }
+
+    /// What it has found, if that is new.
+    pub(crate) fn take_news(&mut self) -> Option<&Inventory> {
+        std::mem::take(&mut self.edge.is_new).then_some(&self.edge.inventory)
+    }
+
+    pub(crate) fn attach_consumer(&mut self, depth: usize, waker: Arc<Waker>) -> Consumer {
+        self.core.attach_consumer(depth, waker)
+    }
+
+    /// Has a function carried out, if not too many are out.
+    pub(crate) fn manage(&mut self, nexus: NexusId, lun: Lun, function: TaskManagement) {
+        let _ = self.operator.submit(Command {
+            tag: 0,
+            nexus,
+            lun,
+            action: Action::Manage(function),
+            transfer: Transfer::None,
+            timeout: FUNCTION_TIMEOUT,
+        });
+    }
+
+    /// The link has gone or come.
+    pub(crate) fn set_link(&mut self, is_up: bool) {
+        self.edge.link_changes.push_back(is_up);
+        if !is_up {
+            self.audit.link_down();
+        }
+    }
+
+    /// A frame has come. What the NIC's filter doesn't pass is not seen, and what finds the ring full is lost.
+    pub(crate) fn receive(&mut self, destination: MacAddr, bytes: &[u8]) {
+        let groups = [self.group, MacAddr::ALL_FCOE];
+        let is_ours = destination == self.mac || groups.contains(&destination);
+        if (is_ours || self.edge.macs.contains(&destination)) && self.wire.push(bytes) {
+            self.audit.received(bytes);
+        }
+    }
+
+    /// Does what can be done now, and says whether that was anything; `send` takes what goes out.
+    ///
+    /// # Errors
+    /// What must not be.
+    pub(crate) fn step(&mut self, now: Instant, mut send: impl FnMut(&[u8])) -> Result<bool, String> {
+        if self.is_over() {
+            return Ok(false);
+        }
+        let mut is_busy = self.core.step(now);
+        while let Some(audited) = self.wire.pop_with(|bytes| {
+            send(bytes);
+            self.audit.sent(now, bytes)
+        }) {
+            audited?;
+        }
+        if self.edge.has_work() || self.control.poll_timeout().is_some_and(|at| at <= now) {
+            self.control.step(now, &mut self.edge);
+            is_busy = true;
+        }
+        // However they end: what counts is what becomes of the requests.
+        while self.operator.poll().is_some() {
+            is_busy = true;
+        }
+        Ok(is_busy)
+    }
+
+    /// Nothing more can be done at this moment.
+    pub(crate) fn is_quiet(&mut self) {
+        self.audit.is_quiet();
+    }
+
+    /// When it wants to be stepped though nothing came.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_over() {
+            return None;
+        }
+        self.core.poll_timeout().into_iter().chain(self.control.poll_timeout()).min()
+    }
+
+    /// Exchanges of the core that are out or rest.
+    pub(crate) fn open_exchanges(&self) -> usize {
+        self.core.report().open_exchanges
+    }
+
+    /// Logs out, and then does nothing more.
+    pub(crate) fn shut_down(&mut self, now: Instant) {
+        self.is_shutting_down = true;
+        self.control.shutdown(now);
+        self.control.step(now, &mut self.edge);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_shutting_down && self.control.is_offline()
+    }
+
+    /// Stops it.
+    ///
+    /// # Errors
+    /// When a frame's memory is not where it belongs.
+    pub(crate) fn stop(self, now: Instant) -> Result<(), String> {
+        let port = self.core.stop(now);
+        let account = port.account();
+        if account.is_balanced() && account.free == account.total {
+            return Ok(());
+        }
+        Err(format!("frames were lost or used twice: {account:?}"))
+    }
+}
