@@ -136,6 +136,10 @@ impl Disk {
         self.core(self.first.id.port).attach_task(task);
     }
 
+    pub(crate) fn state(&self) -> &DiskState {
+        &self.state
+    }
+
     pub(crate) fn core(&self, port: PortNumber) -> CoreHandle {
         self.disks.core(port)
     }

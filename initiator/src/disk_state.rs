@@ -2,7 +2,7 @@
 
 use crate::disk::DiskInfo;
 use crate::ghosts::Ghosts;
-use crate::path::{Path, PathChoice};
+use crate::path::{Path, PathChoice, PathId};
 use datapath::port::Waker;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,12 +18,16 @@ pub struct DiskState {
     /// Queues that were made: where each begins to take turns, or those with one request each would all use one path.
     queues: AtomicUsize,
     pub(crate) ghosts: Ghosts,
+    /// The key that this initiator has registered; 0 if none.
+    key: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Known {
     info: Arc<DiskInfo>,
     paths: Vec<Path>,
+    /// By which paths the key is registered, and since which of their logins.
+    registered: Vec<(PathId, u32)>,
     doubts: Vec<Arc<Doubt>>,
     /// Of whoever waits for requests to end.
     wakers: Vec<Weak<Waker>>,
@@ -62,12 +66,19 @@ impl Doubt {
 impl DiskState {
     /// A disk with these paths.
     pub fn new(info: DiskInfo, paths: Vec<Path>, choice: PathChoice) -> Self {
-        let known = Known { info: Arc::new(info), paths, doubts: Vec::new(), wakers: Vec::new() };
+        let known = Known {
+            info: Arc::new(info),
+            paths,
+            registered: Vec::new(),
+            doubts: Vec::new(),
+            wakers: Vec::new(),
+        };
         Self {
             known: Mutex::new(known),
             version: AtomicU64::new(1),
             choice,
             queues: AtomicUsize::new(0),
+            key: AtomicU64::new(0),
             ghosts: Ghosts::default(),
         }
     }
@@ -80,6 +91,33 @@ impl DiskState {
     /// Its paths now.
     pub fn paths(&self) -> Vec<Path> {
         self.lock().paths.clone()
+    }
+
+    /// The key that is to be registered by all paths; 0 if none.
+    pub(crate) fn key(&self) -> u64 {
+        self.key.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_key(&self, key: u64) {
+        self.key.store(key, Ordering::Relaxed);
+        self.lock().registered.clear();
+    }
+
+    /// The key is registered by this path. That is so until its next login: a target that was away may have forgotten.
+    pub(crate) fn registered(&self, path: &Path) {
+        let mut known = self.lock();
+        known.registered.retain(|(id, _)| *id != path.id);
+        known.registered.push((path.id, path.logins));
+    }
+
+    /// Its paths that are to register the key before they are used.
+    pub(crate) fn unregistered(&self) -> Vec<PathId> {
+        if self.key() == 0 {
+            return Vec::new();
+        }
+        let known = self.lock();
+        let is_new = |path: &&Path| !known.registered.contains(&(path.id, path.logins));
+        known.paths.iter().filter(is_new).map(|path| path.id).collect()
     }
 
     /// The number of the next queue.

@@ -36,6 +36,7 @@
 //! }
 //! ```
 
+mod blocking;
 mod config;
 mod disk;
 mod disk_map;
@@ -51,6 +52,7 @@ mod published;
 mod queue;
 mod request;
 mod requests;
+mod reservations;
 mod start;
 mod task_management;
 mod verdict;
@@ -72,6 +74,7 @@ pub use path::{Path, PathChoice, PathId, PortNumber};
 pub use queue::DiskQueue;
 pub use request::{Done, Refused, Request};
 pub use requests::Requests;
+pub use reservations::{Exclusive, Reserved};
 
 use datapath::core::thread::{CoreStopped, CoreThread};
 use datapath::port::Waker;

@@ -1,7 +1,7 @@
 //! The paths of one queue: which of them works, and which takes the next command. It reads no clock and sends nothing
 //! itself.
 
-use crate::path::{Path, PathChoice};
+use crate::path::{Path, PathChoice, PathId};
 use crate::window::Window;
 use fc::time::{Duration, Instant};
 use fc::wire::scsi::target_port_groups::AccessState;
@@ -93,8 +93,8 @@ impl Paths {
         Self { slots: Vec::new(), choice, depth, turn, fast_io_fail: Duration::ZERO, none_since: None }
     }
 
-    /// The disk has these paths now.
-    pub(crate) fn update(&mut self, now: Instant, paths: &[Path]) {
+    /// The disk has these paths now, of which some are to be probed before they are used.
+    pub(crate) fn update(&mut self, now: Instant, paths: &[Path], to_probe: &[PathId]) {
         for slot in &mut self.slots {
             slot.is_listed = paths.iter().any(|path| path.id == slot.path.id);
         }
@@ -102,6 +102,11 @@ impl Paths {
             match self.slots.iter_mut().find(|slot| slot.path.id == path.id) {
                 Some(slot) => slot.take_news(now, path),
                 None => self.add(now, path),
+            }
+        }
+        for slot in self.slots.iter_mut().filter(|slot| to_probe.contains(&slot.path.id)) {
+            if slot.health == Health::Good {
+                slot.health = Health::Failed { probe_at: now, pause: FIRST_PAUSE };
             }
         }
         if let Some(longest) = paths.iter().map(|path| path.fast_io_fail).max() {

@@ -8,7 +8,7 @@ use crate::own_commands::{FENCE, Fence, PROBE, fence, own_path, probe};
 use crate::path::PortNumber;
 use crate::paths::{MAX_PATHS, PathIndex, Paths};
 use crate::request::{Done, Refused, Request};
-use crate::verdict::{Verdict, Why, denied_access, judge, judge_failure, tells_of_access};
+use crate::verdict::{Verdict, Why, denied_access, is_attention, judge, judge_failure, tells_of_access};
 use fc::messages::{Action, Buffer, Cdb, Command, Completion, Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::scsi::unmap::{self, UnmapRange};
@@ -172,7 +172,7 @@ impl Requests {
             self.ready.push_back((slot, transfer));
         }
         if let Some(index) = self.paths.poll_probe(now) {
-            return Some(probe(index, self.paths.path(index)));
+            return Some(probe(index, self.paths.path(index), self.state.key()));
         }
         while let Some(&(slot, _)) = self.ready.front() {
             let index = self.paths.choose(now)?;
@@ -324,7 +324,7 @@ impl Requests {
         let version = self.state.version();
         if version != self.version {
             self.version = version;
-            self.paths.update(now, &self.state.paths());
+            self.paths.update(now, &self.state.paths(), &self.state.unregistered());
             self.waiting.iter_mut().filter(|waiting| waiting.is_held).for_each(|waiting| waiting.at = now);
         }
     }
@@ -418,9 +418,17 @@ impl Requests {
     fn handle_probe(&mut self, now: Instant, completion: &Completion) {
         let index = own_path(completion.tag);
         match completion.result {
+            // What keeps it from being registered doesn't keep it from being used, but for a unit attention.
+            Ok(ended) if is_attention(&ended) && self.state.key() != 0 => {
+                self.listen(&ended);
+                self.paths.probed(now, index, false);
+            }
             Ok(ended) => {
                 self.listen(&ended);
                 self.paths.probed(now, index, true);
+                if self.state.key() != 0 {
+                    self.state.registered(self.paths.path(index));
+                }
                 if let Some(access) = denied_access(&ended) {
                     self.paths.deny_access(index, access);
                 }

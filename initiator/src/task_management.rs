@@ -3,20 +3,11 @@
 use crate::disk::Disk;
 use crate::error::DiskError;
 use crate::path::Path;
-use datapath::port::Waker;
-use fc::messages::{Action, Command, Transfer, TransportError};
-use fc::time::Duration;
+use fc::messages::{Action, Transfer, TransportError};
 use fc::wire::fcp::TaskManagement;
-use std::sync::Arc;
-
-/// When a function is given up. A target may have to end all that it does for it.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a function is sent whose frames get lost: to carry it out twice harms nobody.
 const ATTEMPTS: u32 = 5;
-
-/// How long the caller sleeps before it looks whether the core is still there.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Each returns when the target has carried the function out. Requests of this initiator whose commands it ended go out
 /// again; they end once, as all do. Other initiators are told by a unit attention.
@@ -72,29 +63,12 @@ impl Disk {
         path: &Path,
         function: TaskManagement,
     ) -> Result<Result<(), TransportError>, DiskError> {
-        let waker = Arc::new(Waker::new().map_err(DiskError::System)?);
-        let mut consumer = self.core(path.id.port).attach_consumer(1, waker);
         let mut result = Err(TransportError::Lost);
         for _ in 0..ATTEMPTS {
             if result != Err(TransportError::Lost) {
                 break;
             }
-            let command = Command {
-                tag: 0,
-                nexus: path.id.nexus,
-                lun: path.id.lun,
-                action: Action::Manage(function),
-                transfer: Transfer::None,
-                timeout: TIMEOUT,
-            };
-            assert!(consumer.submit(command).is_ok(), "nothing else is out");
-            consumer.kick();
-            let completion = loop {
-                if let Some(completion) = consumer.poll() {
-                    break completion;
-                }
-                consumer.wait(LOOK_INTERVAL).map_err(DiskError::System)?;
-            };
+            let completion = self.run_by(path, Action::Manage(function), Transfer::None)?;
             result = completion.result.map(|_| ());
         }
         Ok(result)

@@ -85,6 +85,11 @@ pub(crate) fn denied_access(ended: &Ended) -> Option<AccessState> {
     }
 }
 
+/// Whether the command was not done because something had to be told first.
+pub(crate) fn is_attention(ended: &Ended) -> bool {
+    ended.sense.is_some_and(|sense| sense.key == SenseKey::UNIT_ATTENTION)
+}
+
 /// Whether a unit attention tells that a path's state has changed (SPC-4, 5.16.2.3).
 pub(crate) fn tells_of_access(ended: &Ended) -> bool {
     ended.sense.is_some_and(|sense| {

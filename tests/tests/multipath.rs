@@ -1,9 +1,10 @@
 //! A disk with two paths, under load, of which one goes and comes: real rings on veth.
 
 use datapath::port::nic::NicKind;
+use fc::wire::scsi::Status;
 use fc::wire::scsi::target_port_groups::AccessState;
 use fc::wire::{MacAddr, Wwn};
-use initiator::{Config, Disk, Disks, Initiator};
+use initiator::{Config, Disk, DiskError, Disks, Exclusive, Initiator, Request};
 use san::{Death, LunConfig, Order, PortAccess, SanConfig, TargetConfig};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -172,6 +173,77 @@ fn the_array_says_which_port_to_use() {
         wait_for(|| access() == [AccessState::OPTIMIZED, AccessState::UNAVAILABLE]);
         load.end();
         initiator.stop();
+        san.stop().unwrap();
+    });
+}
+
+#[test]
+fn a_reservation_holds_for_all_paths_of_a_host_and_for_no_other_host() {
+    if !have_root() {
+        return;
+    }
+    let _alone = alone();
+    in_network_namespace(|| {
+        let both = |name| target(name, PortAccess::Optimized);
+        let config = SanConfig { targets: vec![both(0x5001), both(0x5002)], ..SanConfig::default() };
+        // A switch with the SAN and two hosts.
+        ip(&["link", "add", "switch0", "type", "bridge"]);
+        for (ours, sans) in [("san0", "p0"), ("xfcoe0", "p1"), ("xfcoe1", "p2")] {
+            veth_pair(ours, sans, MTU);
+            ip(&["link", "set", sans, "master", "switch0"]);
+        }
+        ip(&["link", "set", "switch0", "up"]);
+        let san = start_san("san0", config);
+        let hosts = ["xfcoe0", "xfcoe1"].map(|interface| {
+            let disks = Disks::default();
+            let config = Config { disks: disks.clone(), ..Config::new(interface) };
+            (Initiator::start(config).unwrap(), disks)
+        });
+        let [first, second] = [&hosts[0], &hosts[1]].map(|(_, disks)| wait_for_paths(disks, 2));
+        let mut block = [0; 512];
+
+        first.register(1).unwrap();
+        first.reserve(Exclusive::Writes).unwrap();
+        assert_eq!(first.registered_keys().unwrap(), [1, 1], "once for each path");
+        assert_eq!(second.reservation().unwrap().map(|held| held.key), Some(1));
+        // By either path, in turn.
+        (0..4).for_each(|lba| first.write_at(lba, &block).unwrap());
+        let is_conflict = |result| matches!(result, Err(DiskError::Scsi { status, .. }) if status == Status::RESERVATION_CONFLICT);
+        assert!((0..4).all(|lba| is_conflict(second.write_at(lba, &block))));
+        second.read_at(0, &mut block).unwrap();
+        assert!(is_conflict(second.reserve(Exclusive::Writes)), "it has not registered");
+
+        // A target port that was away is registered again.
+        let target = Wwn::from_u64(0x5002);
+        let mut queue = first.queue(1).unwrap();
+        san.order(Order::Kill { target, how: Death::Unplugged }).unwrap();
+        wait_for_paths(&hosts[0].1, 1);
+        san.order(Order::Revive { target }).unwrap();
+        wait_for_paths(&hosts[0].1, 2);
+        for tag in 0..4 {
+            queue.submit(tag, Request::Write { lba: 0, buffer: block.into() }).unwrap();
+            queue.kick();
+            let done = loop {
+                match queue.poll() {
+                    Some(done) => break done,
+                    None => queue.wait(Duration::from_millis(100)).unwrap(),
+                }
+            };
+            done.result.unwrap();
+        }
+
+        wait_for_paths(&hosts[1].1, 2);
+        second.register(2).unwrap();
+        second.preempt(1, Exclusive::Writes).unwrap();
+        assert_eq!(second.registered_keys().unwrap(), [2, 2]);
+        assert!(is_conflict(first.write_at(0, &block)));
+        second.release(Exclusive::Writes).unwrap();
+        assert_eq!(second.reservation().unwrap(), None);
+        first.write_at(0, &block).unwrap();
+        drop(queue);
+        for (initiator, _) in hosts {
+            initiator.stop();
+        }
         san.stop().unwrap();
     });
 }

@@ -24,7 +24,7 @@ fn path(number: u16, access: AccessState) -> Path {
 fn paths(choice: PathChoice, access: &[AccessState]) -> (Paths, Vec<Path>) {
     let list: Vec<_> = (0..).zip(access).map(|(number, &access)| path(number, access)).collect();
     let mut paths = Paths::new(4, choice, 0);
-    paths.update(at(0), &list);
+    paths.update(at(0), &list, &[]);
     (paths, list)
 }
 
@@ -89,7 +89,7 @@ fn a_path_that_failed_is_used_after_a_probe_that_goes_well() {
     }
     assert_eq!(pauses, [10, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
     list[0].logins += 1;
-    paths.update(now, &list);
+    paths.update(now, &list, &[]);
     assert_eq!(paths.poll_probe(now), Some(PathIndex(0)), "it has logged in anew");
     paths.probed(now, PathIndex(0), true);
     assert_eq!(send(&mut paths, now, 2), [0, 1]);
@@ -102,9 +102,9 @@ fn without_a_path_requests_wait_so_long() {
     assert!(!paths.is_lost(at(60_000)));
     paths.fail(at(10), PathIndex(1));
     assert!(!paths.is_lost(at(5_009)) && paths.is_lost(at(5_010)));
-    paths.update(at(20), &[]);
+    paths.update(at(20), &[], &[]);
     assert!(!paths.is_lost(at(5_009)) && paths.is_lost(at(5_010)), "that is no better");
-    paths.update(at(30), &list[1..]);
+    paths.update(at(30), &list[1..], &[]);
     assert_eq!(paths.poll_probe(at(30)), Some(PathIndex(1)));
     paths.probed(at(40), PathIndex(1), true);
     assert!(!paths.is_lost(at(60_000)));
@@ -116,14 +116,14 @@ fn without_a_path_requests_wait_so_long() {
 fn a_path_that_goes_keeps_its_number_while_something_of_it_is_out() {
     let (mut paths, list) = paths(PathChoice::RoundRobin, &[AccessState::OPTIMIZED; 2]);
     assert_eq!(send(&mut paths, at(0), 2), [0, 1]);
-    paths.update(at(1), &list[1..]);
+    paths.update(at(1), &list[1..], &[]);
     assert_eq!(send(&mut paths, at(1), 2), [1, 1]);
     let other = path(7, AccessState::OPTIMIZED);
-    paths.update(at(2), &[list[1].clone(), other.clone()]);
+    paths.update(at(2), &[list[1].clone(), other.clone()], &[]);
     assert_eq!(paths.path(PathIndex(2)).id, other.id);
     paths.ended(PathIndex(0), false);
-    paths.update(at(3), &list[1..]);
+    paths.update(at(3), &list[1..], &[]);
     let another = path(8, AccessState::OPTIMIZED);
-    paths.update(at(3), &[list[1].clone(), another.clone()]);
+    paths.update(at(3), &[list[1].clone(), another.clone()], &[]);
     assert_eq!(paths.path(PathIndex(0)).id, another.id, "nothing is out on it any more");
 }

@@ -403,3 +403,39 @@ fn requests_beyond_the_disk_or_the_depth_are_refused() {
     requests.submit(at(0), 0, Request::Flush).unwrap();
     assert!(matches!(refusal(&mut requests, read(0)), DiskError::QueueFull));
 }
+
+#[test]
+fn a_path_that_comes_is_registered_before_it_is_used() {
+    let disk = disk(2);
+    let all = disk.paths();
+    disk.update(None, all[..1].to_vec(), Vec::new());
+    disk.set_key(7);
+    disk.registered(&all[0]);
+    let mut requests = Requests::new(Arc::clone(&disk), 4);
+    for tag in 0..2 {
+        requests.submit(at(0), tag, read(tag)).unwrap();
+        assert_eq!(poll(&mut requests, at(0)).unwrap().nexus.0, 0);
+    }
+    disk.update(None, all, Vec::new());
+    let attention = check(SenseKey::UNIT_ATTENTION, AdditionalSense::POWER_ON_OR_RESET);
+    let mut now = at(1);
+    for result in [attention, Ended { transferred: 24, ..ended(Status::GOOD, None) }] {
+        let command = poll(&mut requests, now).unwrap();
+        assert!(is_probe(&command) && command.nexus.0 == 1);
+        let Transfer::Write(list) = &command.transfer else { panic!("a parameter list") };
+        assert_eq!(list[8..16], 7u64.to_be_bytes(), "SERVICE ACTION RESERVATION KEY");
+        assert!(end(&mut requests, now, command, Ok(result)).is_none());
+        now = requests.poll_timeout().unwrap_or(now);
+    }
+    for tag in 2..4 {
+        requests.submit(now, tag, read(tag)).unwrap();
+    }
+    let nexuses: Vec<_> = std::iter::from_fn(|| poll(&mut requests, now)).map(|sent| sent.nexus.0).collect();
+    assert_eq!(nexuses, [0, 1]);
+    // Another queue needn't do it again, until the target port has been away.
+    let mut other = Requests::new(Arc::clone(&disk), 1);
+    other.submit(now, 0, read(0)).unwrap();
+    assert!(!is_probe(&poll(&mut other, now).unwrap()));
+    log_in(&disk, 1);
+    assert!(is_probe(&poll(&mut other, now).unwrap()));
+}

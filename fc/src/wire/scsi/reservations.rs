@@ -273,6 +273,11 @@ impl Parameters {
     /// Bit of [`Self::flags`]: TransportIDs follow.
     pub const SPEC_I_PT: u8 = 0x08;
 
+    /// The list as it is sent.
+    pub fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
     /// Reads the list.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         Self::read_from_prefix(bytes).map(|(list, _)| list).map_err(|_| WireError::Truncated {
