@@ -1,6 +1,8 @@
-//! Measures xfcoe: `xfcoe-bench io` a LUN, and `xfcoe-bench datapath` the poll core, without a NIC or root.
+//! Measures xfcoe: `xfcoe-bench io` a LUN, `xfcoe-bench datapath` the poll core, without a NIC or root, and
+//! `xfcoe-bench floor` what is below it.
 
 mod datapath;
+mod floor;
 mod io;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -27,6 +29,8 @@ enum Command {
     Io(io::Io),
     /// What a frame costs the poll core, over a port in memory: no NIC, no kernel, no root
     Datapath(datapath::Datapath),
+    /// What the kernel's way of an exchange's frames takes, with no Fibre Channel at either end: the most that io can get
+    Floor(floor::Floor),
 }
 
 fn main() -> ExitCode {
@@ -34,5 +38,6 @@ fn main() -> ExitCode {
     program::run("xfcoe-bench", cli.verbose, |interrupt| match &cli.command {
         Command::Io(io) => io::run(io, cli.json, interrupt),
         Command::Datapath(datapath) => datapath::run(datapath, cli.json, interrupt),
+        Command::Floor(floor) => floor::run(floor, cli.json, interrupt),
     })
 }

@@ -135,7 +135,11 @@ fn run(place: &Place, config: &SanConfig, remote: &Remote, ready: &SyncSender<()
     Ok(san.stats())
 }
 
-fn pin(cpu: usize) -> nix::Result<()> {
+/// Pins the calling thread to a CPU.
+///
+/// # Errors
+/// If the process may not use it.
+pub fn pin(cpu: usize) -> nix::Result<()> {
     let mut cpus = CpuSet::new();
     cpus.set(cpu)?;
     sched_setaffinity(Pid::from_raw(0), &cpus)

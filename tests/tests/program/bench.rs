@@ -220,6 +220,23 @@ fn ctrl_c_prints_what_was_measured_and_logs_out() {
     }
 }
 
+/// Also where the machine has other things to do, exchanges end.
+#[test]
+fn the_floor_is_measured_in_every_shape() {
+    if !tests::have_root() {
+        return;
+    }
+    for port in ["af_xdp", "af_packet"] {
+        let output =
+            Command::new(&*BENCH).args(["floor", "--json", "--seconds", "1", "--port", port]).output();
+        let report = json(&output.unwrap());
+        let runs = report["runs"].as_array().unwrap();
+        assert_eq!(runs.len(), 6, "{report}");
+        assert!(runs.iter().all(|run| run["iops"].as_f64().unwrap() > 0.0), "{report}");
+        assert!(runs.iter().all(|run| run["cpu_us_per_io"].as_f64().unwrap() > 0.0), "{report}");
+    }
+}
+
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so() {

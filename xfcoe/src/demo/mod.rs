@@ -75,7 +75,10 @@ fn san_config(mebibytes: u32) -> SanConfig {
 }
 
 /// One CPU for the initiator's poll core and one for the SAN; none where they would have to share.
-fn two_cpus() -> anyhow::Result<(Option<usize>, Option<usize>)> {
+///
+/// # Errors
+/// If the kernel doesn't tell.
+pub fn two_cpus() -> anyhow::Result<(Option<usize>, Option<usize>)> {
     let allowed =
         sched_getaffinity(Pid::from_raw(0)).context("cannot ask which CPUs this process may use")?;
     let mut cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false));

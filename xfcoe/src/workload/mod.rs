@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use task::WorkloadTask;
+pub use task::cpu_time;
 use thiserror::Error;
 
 /// What is done to a disk.

@@ -186,7 +186,7 @@ fn place_of(tag: u64) -> (u64, bool) {
 }
 
 /// User and system time of this process.
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask about itself");
     [usage.user_time(), usage.system_time()]
         .into_iter()
