@@ -2,15 +2,15 @@
 
 use crate::audit::Audit;
 use crate::plan::HostPlan;
-use control::{Control, Inventory};
+use control::{Config, Control, EnodeConfig, Inventory};
 use datapath::consumer::Consumer;
 use datapath::core::{Core, CoreConfig};
 use datapath::port::memory::{self, MemoryPort, MemoryWire};
 use datapath::port::{Port, Waker};
 use fc::messages::{Action, Command, NexusId, Transfer};
 use fc::time::{Duration, Instant};
-use fc::wire::MacAddr;
 use fc::wire::fcp::{Lun, TaskManagement};
+use fc::wire::{MacAddr, Wwn};
 use initiator::Doubt;
 use san::Mode;
 use std::sync::Arc;
@@ -39,6 +39,24 @@ pub(crate) struct HostPort {
 
 impl HostPort {
     pub(crate) fn new(plan: &HostPlan, mac: MacAddr, waker: &Arc<Waker>) -> Self {
+        Self::with_config(plan, mac, control_config(mac, plan.mode, plan.mtu), waker)
+    }
+
+    /// A port of its own that has someone else's MAC address.
+    pub(crate) fn twin(plan: &HostPlan, mac: MacAddr) -> Self {
+        let mut config = control_config(mac, plan.mode, plan.mtu);
+        let (port_name, node_name) = (Wwn::from_mac(0x2100, mac), Wwn::from_mac(0x1100, mac));
+        (config.identity.port_name, config.identity.node_name) = (port_name, node_name);
+        config.enode = match config.enode {
+            EnodeConfig::Fabric(enode) => EnodeConfig::Fabric(fc::fip::Config { node_name, ..enode }),
+            EnodeConfig::Vn2vn(enode) => {
+                EnodeConfig::Vn2vn(fc::vn2vn::Config { node_name, port_name, ..enode })
+            }
+        };
+        Self::with_config(plan, mac, config, &Arc::new(Waker::new().expect("a descriptor")))
+    }
+
+    fn with_config(plan: &HostPlan, mac: MacAddr, config: Config, waker: &Arc<Waker>) -> Self {
         let (port, wire) = memory::wire(plan.memory);
         let core_config = CoreConfig { number: 0, cores: 1 };
         let mut core = Core::new(port.with_mtu(plan.mtu), &core_config, Arc::clone(waker), Arc::clone(waker));
@@ -47,7 +65,7 @@ impl HostPort {
         let edge = SteppedEdge::new(core.control_link(), scans);
         Self {
             core,
-            control: Control::new(control_config(mac, plan.mode, plan.mtu)),
+            control: Control::new(config),
             operator,
             edge,
             wire,

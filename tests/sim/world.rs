@@ -1,6 +1,7 @@
 //! Everyone in one thread, and a clock that jumps from one event to the next.
 
 use crate::host::{Host, Models};
+use crate::host_port::HostPort;
 use crate::load::Load;
 use crate::model::Model;
 use crate::plan::{Plan, What};
@@ -71,6 +72,8 @@ pub(crate) struct World<'a> {
     switch: Switch,
     hosts: Vec<Node<Host>>,
     sans: Vec<Node<SanNode>>,
+    /// At the switch's last port, with the first initiator's MAC address; while it is there.
+    twin: Node<HostPort>,
     models: Models,
     next_event: usize,
 }
@@ -108,7 +111,7 @@ impl<T> Node<T> {
 impl<'a> World<'a> {
     /// Everyone of the plan, before anything has happened; `has_canary` plants a bug.
     pub(crate) fn new(plan: &'a Plan, has_canary: bool, trace: &'a mut Trace) -> Self {
-        let ports = plan.host_ports() + plan.sans.len();
+        let ports = plan.host_ports() + plan.sans.len() + 1;
         let mtu = plan.hosts[0].mtu;
         let san = |config| {
             let (port, wire) = memory::wire(MemoryConfig::default());
@@ -118,11 +121,14 @@ impl<'a> World<'a> {
         let places = Arc::new(plan.places());
         let model =
             |lun: &san::LunConfig| Model::new(lun.size_bytes / u64::from(lun.block_bytes), lun.block_bytes);
+        let mut twin = HostPort::twin(&plan.hosts[0], plan.hosts[0].macs[0]);
+        twin.set_link(false);
         Self {
             plan,
             trace,
             now: Instant::ZERO,
             switch: Switch::new(ports, plan.latency, plan.seed),
+            twin: Node::new(twin),
             hosts: plan.hosts.iter().map(|plan| Node::new(Host::new(plan, &places, has_canary))).collect(),
             sans: plan.sans.iter().map(san).collect(),
             models: plan.disks().map(|(key, _, lun)| (key, model(lun))).collect(),
@@ -211,6 +217,7 @@ impl<'a> World<'a> {
                 _ => {}
             }
             let nodes = self.hosts.iter().map(|host| host.due).chain(self.sans.iter().map(|san| san.due));
+            let nodes = nodes.chain([self.twin.due]);
             let event = self.plan.events.get(self.next_event).map(|event| Instant::ZERO + event.at);
             let next = nodes.chain(event).chain(self.switch.poll_timeout()).min().unwrap_or(NEVER);
             // Whoever is due at once is so in the next nanosecond.
@@ -250,12 +257,22 @@ impl<'a> World<'a> {
                     (san.frozen_until, san.due) = (until, until);
                 }
             }
+            What::Twin { is_there } => {
+                self.switch.set_up(self.twin_port(), is_there);
+                self.twin.it.set_link(is_there);
+                self.twin.wake(now);
+            }
             What::Manage { host, disk, function } => {
                 self.hosts[host].it.manage(disk, function);
                 self.hosts[host].wake(now);
             }
             What::Order { san, order } => self.order(san, &order),
         }
+    }
+
+    /// The switch's port that the twin is at.
+    fn twin_port(&self) -> usize {
+        self.plan.host_ports() + self.plan.sans.len()
     }
 
     /// The initiator at one of the switch's ports, and which of its own that is.
@@ -281,6 +298,7 @@ impl<'a> World<'a> {
             self.carry_out(What::Freeze { port, time: Duration::ZERO });
         }
         (0..host_ports).for_each(|port| self.carry_out(What::Link { port, is_up: true }));
+        self.carry_out(What::Twin { is_there: false });
         for (san, config) in self.plan.sans.iter().enumerate() {
             self.order(san, &Order::Start);
             self.order(san, &Order::Heal);
@@ -300,6 +318,9 @@ impl<'a> World<'a> {
                     let host = &mut self.hosts[host];
                     host.it.port_mut(number).receive(destination, &bytes);
                     host.wake(self.now);
+                } else if port == self.twin_port() {
+                    self.twin.it.receive(destination, &bytes);
+                    self.twin.wake(self.now);
                 } else {
                     let node = &mut self.sans[port - self.plan.host_ports()];
                     let SanNode { san, wire, group } = &mut node.it;
@@ -315,7 +336,7 @@ impl<'a> World<'a> {
 
     /// Steps everyone who is due.
     fn step(&mut self) -> Result<(), Failure> {
-        let Self { plan, trace, now, switch, hosts, sans, models, .. } = self;
+        let Self { plan, trace, now, switch, hosts, sans, twin, models, .. } = self;
         let now = *now;
         let mut send = |port: usize, bytes: &[u8]| {
             trace.sent(now, port, bytes);
@@ -328,6 +349,16 @@ impl<'a> World<'a> {
             let result = host.it.step(now, models, |port, bytes| send(first + port, bytes));
             result.map_err(|what| Failure { at: now, what: format!("initiator {number}: {what}") })?;
             host.due = host.it.poll_timeout().unwrap_or(NEVER);
+        }
+        if twin.due <= now {
+            for _ in 0..MAX_ROUNDS {
+                // It has no disks: what is its own business may go wrong.
+                let is_busy = twin.it.step(now, |bytes| send(plan.host_ports() + plan.sans.len(), bytes));
+                if !is_busy.unwrap_or(true) {
+                    break;
+                }
+            }
+            twin.due = twin.it.poll_timeout().unwrap_or(NEVER);
         }
         for (port, node) in san_ports.zip(sans).filter(|(_, san)| san.due <= now) {
             let SanNode { san, wire, .. } = &mut node.it;

@@ -90,6 +90,8 @@ struct Lun {
     product: Option<String>,
     bytes: Option<u64>,
     block_bytes: Option<u32>,
+    /// How well this target port leads to it, if it says that.
+    access: Option<String>,
     /// Why it can't be used.
     error: Option<String>,
 }
@@ -190,6 +192,7 @@ impl From<&LunView> for Lun {
             product: unit.map(|unit| unit.product.clone()),
             bytes: capacity.map(|capacity| capacity.blocks * u64::from(capacity.block_len_bytes)),
             block_bytes: capacity.map(|capacity| capacity.block_len_bytes),
+            access: unit.and_then(|unit| unit.access).map(|access| access.to_string()),
             error: view.unit.as_ref().err().cloned(),
         }
     }
@@ -260,7 +263,7 @@ impl fmt::Display for Lun {
         if let (Some(bytes), Some(block_bytes)) = (self.bytes, self.block_bytes) {
             write!(f, ", {} in blocks of {block_bytes}", indicatif::BinaryBytes(bytes))?;
         }
-        for part in [&self.vendor, &self.product, &self.id].into_iter().flatten() {
+        for part in [&self.vendor, &self.product, &self.id, &self.access].into_iter().flatten() {
             write!(f, ", {part}")?;
         }
         writeln!(f)

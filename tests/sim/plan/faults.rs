@@ -34,6 +34,8 @@ pub(crate) enum What {
     Freeze { port: usize, time: Duration },
     /// An initiator has a task management function carried out at one of its disks.
     Manage { host: usize, disk: usize, function: TaskManagement },
+    /// Another ENode with an initiator's MAC address comes or goes.
+    Twin { is_there: bool },
     /// A SAN carries out an order.
     Order { san: usize, order: Order },
 }
@@ -56,6 +58,7 @@ enum Kind {
     RejectedLogins,
     TaskManagement,
     Access,
+    Twin,
 }
 
 /// Kinds of weather.
@@ -67,7 +70,7 @@ enum WeatherKind {
     Forger,
 }
 
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 21] = [
     Kind::Weather(WeatherKind::Bad),
     Kind::Weather(WeatherKind::OldFrames),
     Kind::Weather(WeatherKind::LostAborts),
@@ -88,6 +91,7 @@ const KINDS: [Kind; 20] = [
     Kind::RejectedLogins,
     Kind::TaskManagement,
     Kind::Access,
+    Kind::Twin,
 ];
 
 /// Where it happens.
@@ -155,12 +159,7 @@ impl Faults<'_> {
                 let time = self.outage();
                 self.death(at, how, time);
             }
-            Kind::Storm => {
-                for number in 0..self.chance.between(3, 8) {
-                    let gap = self.time_up_to(Duration::from_millis(100));
-                    self.death(at + Duration::from_millis(number * 50), Death::Unplugged, gap);
-                }
-            }
+            Kind::Storm => self.storm(at),
             Kind::Stall => {
                 let (san, target) = self.target();
                 let ms = self.chance.between(10, 15_000) as u32;
@@ -181,6 +180,11 @@ impl Faults<'_> {
                 // Nobody logs in who is logged in.
                 self.order(at, Order::Restart);
             }
+            Kind::Twin => {
+                let time = self.outage();
+                self.push(at, What::Twin { is_there: true });
+                self.push(at + time, What::Twin { is_there: false });
+            }
             Kind::Access => {
                 let ((san, target), access) = (self.target(), self.access());
                 self.push(at, What::Order { san, order: Order::Access { target, access } });
@@ -190,6 +194,14 @@ impl Faults<'_> {
                 let disk = self.chance.below(16) as usize;
                 self.push(at, What::Manage { host, disk, function });
             }
+        }
+    }
+
+    /// Targets go and come, one after the other.
+    fn storm(&mut self, at: Duration) {
+        for number in 0..self.chance.between(3, 8) {
+            let gap = self.time_up_to(Duration::from_millis(100));
+            self.death(at + Duration::from_millis(number * 50), Death::Unplugged, gap);
         }
     }
 
