@@ -1,5 +1,6 @@
 //! What tests across crates share: what they need of the machine, and networks of their own.
 
+pub mod hostile;
 pub mod load;
 pub mod stepped;
 
