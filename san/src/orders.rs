@@ -25,6 +25,13 @@ pub enum Order {
     /// The fabric forgets every login and clears every virtual link, as a switch does that starts again. In VN2VN
     /// every target does, and claims its address anew.
     Restart,
+    /// The fabric ends the login of one VN_Port of an initiator, if it has one, and clears its virtual link. In VN2VN
+    /// nothing happens.
+    ClearLink {
+        /// Its port name.
+        #[serde(with = "wwn_as_text")]
+        initiator: Wwn,
+    },
     /// The SAN is as if switched off: nothing is received and nothing sent. It loses every login without a word.
     Stop,
     /// The SAN is there again.

@@ -158,6 +158,11 @@ impl<P: Port> San<P> {
                 self.faults = Faults::new(FaultsConfig::default());
             }
             Order::Restart => self.restart(now),
+            Order::ClearLink { initiator } => {
+                let Self { topology, egress, counters, faults, .. } = self;
+                topology.clear_link(&mut Context { now, out: egress, counters, faults }, initiator);
+                self.handle_changes(now);
+            }
             Order::Stop => {
                 self.restart(now);
                 self.egress.clear();

@@ -10,7 +10,7 @@ use crate::vn2vn::Vn2vn;
 use fc::time::Instant;
 use fc::wire::ethernet::EthernetHeader;
 use fc::wire::header::FcHeader;
-use fc::wire::{FcId, MacAddr};
+use fc::wire::{FcId, MacAddr, Wwn};
 
 /// Where a received FC frame goes.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,14 @@ impl Topology {
         match config.mode {
             Mode::Fabric => Self::Fabric(Box::new(Fabric::new(config))),
             Mode::Vn2vn => Self::Vn2vn(Box::new(Vn2vn::new(config))),
+        }
+    }
+
+    /// Ends the login of a VN_Port and clears its virtual link, where there are such.
+    pub(crate) fn clear_link(&mut self, cx: &mut Context<'_>, port_name: Wwn) {
+        match self {
+            Self::Fabric(fabric) => fabric.clear_link(cx, port_name),
+            Self::Vn2vn(_) => {}
         }
     }
 

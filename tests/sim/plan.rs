@@ -72,7 +72,7 @@ impl Plan {
         let path_choice = chance.one_of(&[PathChoice::RoundRobin, PathChoice::LeastQueue]);
         let ports_per_host = chance.one_of(&[1, 1, 2]);
         let host = |number: u64| HostPlan {
-            macs: (0..ports_per_host).map(|port| MacAddr([2, 0, 0, 0, port, 0x11 + number as u8])).collect(),
+            macs: (0..ports_per_host).map(|port| host_mac(number, port)).collect(),
             mode,
             mtu,
             memory,
@@ -132,6 +132,11 @@ impl Plan {
         }
         luns.into_iter()
     }
+}
+
+/// The MAC address of an initiator's port.
+const fn host_mac(host: u64, port: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, port, 0x11 + host as u8])
 }
 
 fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {

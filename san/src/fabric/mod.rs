@@ -19,7 +19,7 @@ use fc::wire::fip::{
     Descriptor, Fabric as FabricDescriptor, FipFrame, FkaAdvPeriod, Flags, Operation, VxPort,
 };
 use fc::wire::header::FcHeader;
-use fc::wire::{FcId, MacAddr};
+use fc::wire::{FcId, MacAddr, Wwn};
 use logins::{Login, Logins, target_fc_id};
 use name_server::TargetName;
 use state_change::StateChanges;
@@ -151,6 +151,14 @@ impl Fabric {
     /// A login that has ended; asked for until there is none.
     pub(crate) fn poll_ended(&mut self) -> Option<LoginId> {
         self.ended.pop()
+    }
+
+    /// Ends the login of one VN_Port, if there is one, and tells its ENode so.
+    pub(crate) fn clear_link(&mut self, cx: &mut Context<'_>, port_name: Wwn) {
+        let Some(login) = self.logins.of_name(port_name) else { return };
+        let (port, enode) = (login.port, login.enode);
+        cx.out.fip(self.path(enode), &self.clear_virtual_links(&[vx_port(&port)]));
+        self.end_login(port.login, cx.now);
     }
 
     /// Forgets every login, and tells every ENode so: what a switch does that starts again.

@@ -266,6 +266,23 @@ fn a_restart_clears_everything() {
 }
 
 #[test]
+fn one_virtual_link_is_cleared_by_order() {
+    let mut net = Net::new(&Net::small());
+    let (cleared, other) = (net.log_in(1), net.log_in(2));
+    net.san.order(net.now, &Order::ClearLink { initiator: cleared.wwpn }).unwrap();
+    let told = fip(net.run(), Operation::CLEAR_VIRTUAL_LINKS);
+    let links: Vec<_> =
+        told.iter().flat_map(|(_, frame, _)| frame.vx_ports()).map(|port| port.fc_id).collect();
+    assert_eq!(links, [cleared.id]);
+    net.push_command(&cleared, TARGET, 1, &cmnd(0, &read_10(0, 1), 512, Io::In(512)));
+    assert!(net.run_fc().is_empty());
+    assert_eq!(net.scsi(&other, &read_10(0, 1), Io::In(512)).status, 0);
+    // Nobody has this name.
+    net.san.order(net.now, &Order::ClearLink { initiator: wwpn(9) }).unwrap();
+    assert!(fip(net.run(), Operation::CLEAR_VIRTUAL_LINKS).is_empty());
+}
+
+#[test]
 fn nothing_is_longer_than_the_mtu_allows() {
     let mut net = Net::with_mtu(&Net::small(), 1500);
     net.push_fip(ENODE, MacAddr::ALL_FCF, &solicitation(2158));

@@ -1,5 +1,6 @@
 //! What goes wrong, and when.
 
+use super::host_mac;
 use crate::chance::Chance;
 use crate::switch::Weather;
 use datapath::port::faults::{MILLION, Rates};
@@ -49,6 +50,7 @@ enum Kind {
     Pause,
     Freeze,
     Restart,
+    ClearLink,
     Away,
     Death(Death),
     Storm,
@@ -70,7 +72,7 @@ enum WeatherKind {
     Forger,
 }
 
-const KINDS: [Kind; 21] = [
+const KINDS: [Kind; 22] = [
     Kind::Weather(WeatherKind::Bad),
     Kind::Weather(WeatherKind::OldFrames),
     Kind::Weather(WeatherKind::LostAborts),
@@ -80,6 +82,7 @@ const KINDS: [Kind; 21] = [
     Kind::Pause,
     Kind::Freeze,
     Kind::Restart,
+    Kind::ClearLink,
     Kind::Away,
     Kind::Death(Death::Unplugged),
     Kind::Death(Death::LoggedOut),
@@ -150,6 +153,7 @@ impl Faults<'_> {
                 self.push(at, What::Freeze { port, time });
             }
             Kind::Restart => self.order(at, Order::Restart),
+            Kind::ClearLink => self.clear_link(at),
             Kind::Away => {
                 let (san, time) = (self.san(), self.outage());
                 self.push(at, What::Order { san, order: Order::Stop });
@@ -190,11 +194,17 @@ impl Faults<'_> {
                 self.push(at, What::Order { san, order: Order::Access { target, access } });
             }
             Kind::TaskManagement => {
-                let (host, function) = (self.host(), self.function());
-                let disk = self.chance.below(16) as usize;
+                let (host, disk, function) = (self.host(), self.chance.below(16) as usize, self.function());
                 self.push(at, What::Manage { host, disk, function });
             }
         }
+    }
+
+    fn clear_link(&mut self, at: Duration) {
+        let host = self.host() as u64;
+        let port = self.chance.below(self.place.ports_per_host as u64) as u8;
+        let initiator = Wwn::from_mac(0x2000, host_mac(host, port));
+        self.order(at, Order::ClearLink { initiator });
     }
 
     /// Targets go and come, one after the other.

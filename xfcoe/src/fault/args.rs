@@ -62,6 +62,11 @@ pub enum What {
     Heal,
     /// Restart the fabric: it clears every virtual link and forgets every login
     Restart,
+    /// Clear the virtual link of one initiator's port: the fabric ends its login
+    Clear {
+        /// Its port name
+        initiator: Wwn,
+    },
     /// Switch the fabric off: it falls silent, and forgets every login
     Stop,
     /// Switch the fabric on again
@@ -170,6 +175,7 @@ impl What {
             Self::Login { kind, count } => inject(SanFault::Reject(kind), count),
             Self::Heal => Order::Heal,
             Self::Restart => Order::Restart,
+            Self::Clear { initiator } => Order::ClearLink { initiator },
             Self::Stop => Order::Stop,
             Self::Start => Order::Start,
             Self::Kill { target, how } => Order::Kill { target, how },
