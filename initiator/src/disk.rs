@@ -136,6 +136,13 @@ impl Disk {
         self.core(self.first.id.port).attach_task(task);
     }
 
+    /// Those whose target port is logged in.
+    pub(crate) fn ready_paths(&self) -> Vec<Path> {
+        let mut paths = self.paths();
+        paths.retain(|path| path.is_ready);
+        paths
+    }
+
     pub(crate) fn state(&self) -> &DiskState {
         &self.state
     }

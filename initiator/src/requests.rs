@@ -64,10 +64,9 @@ struct InFlight {
     losses: u32,
     /// By how many paths in a row it was kept from the medium.
     denials: usize,
-    /// Where and when it was sent last, by which login.
+    /// Where and when it was sent last.
     path: PathIndex,
     sent_at: Instant,
-    logins: u32,
 }
 
 struct Waiting {
@@ -158,7 +157,6 @@ impl Requests {
             denials: 0,
             path: PathIndex(0),
             sent_at: now,
-            logins: 0,
         });
         self.ready.push_back((slot, transfer));
         Ok(())
@@ -205,7 +203,7 @@ impl Requests {
 
     /// The next request that has ended.
     pub fn poll_done(&mut self, now: Instant) -> Option<Done> {
-        if self.done.is_empty() && !self.ready.is_empty() && self.paths.is_lost(now) {
+        if self.done.is_empty() && !self.ready.is_empty() {
             self.take_news(now);
             self.give_up(now);
         }
@@ -348,7 +346,7 @@ impl Requests {
         self.paths.sent(now, index);
         let path = self.paths.path(index);
         let in_flight = self.in_flight[slot].as_mut().expect("who is ready is in flight");
-        (in_flight.path, in_flight.sent_at, in_flight.logins) = (index, now, path.logins);
+        (in_flight.path, in_flight.sent_at) = (index, now);
         let command = Command {
             tag: slot as u64,
             nexus: path.id.nexus,
@@ -372,8 +370,8 @@ impl Requests {
         let in_flight = self.in_flight[slot].as_ref().expect("it has just come back");
         let index = in_flight.path;
         if let (Why::Gone | Why::Stopped, Some(blocks)) = (why, &in_flight.changes) {
-            let logins = in_flight.logins.max(self.paths.path(index).logins);
-            self.state.ghosts.add(now, blocks.clone(), self.paths.path(index).id, logins);
+            let path = self.paths.path(index);
+            self.state.ghosts.add(now, blocks.clone(), path.id, path.logins);
         }
         match why {
             Why::Target | Why::Busy { .. } | Why::Loss => self.paths.heard(now, index),

@@ -52,7 +52,7 @@ impl Disk {
     pub fn register(&self, key: u64) -> Result<(), DiskError> {
         self.state().set_key(key);
         let mut result = Err(TransportError::NotLoggedIn.into());
-        for path in self.paths().iter().filter(|path| path.is_ready) {
+        for path in &self.ready_paths() {
             match self.reserve_out(path, action_out::REGISTER_AND_IGNORE, None, 0, key) {
                 Ok(()) => {
                     self.state().registered(path);
@@ -82,7 +82,7 @@ impl Disk {
     /// The target's.
     pub fn release(&self, exclusive: Exclusive) -> Result<(), DiskError> {
         let mut result = Err(TransportError::NotLoggedIn.into());
-        for path in self.paths().iter().filter(|path| path.is_ready) {
+        for path in &self.ready_paths() {
             match self.reserve_out(path, action_out::RELEASE, Some(exclusive), self.state().key(), 0) {
                 Err(error) if is_of_path(&error) => {}
                 end => result = end,
@@ -126,7 +126,7 @@ impl Disk {
 
     fn by_any_path<T>(&self, run: impl Fn(&Path) -> Result<T, DiskError>) -> Result<T, DiskError> {
         let mut result = Err(TransportError::NotLoggedIn.into());
-        for path in self.paths().iter().filter(|path| path.is_ready) {
+        for path in &self.ready_paths() {
             result = run(path);
             if !matches!(&result, Err(error) if is_of_path(error)) {
                 break;

@@ -48,7 +48,7 @@ impl Disk {
     /// path has its own of.
     fn manage(&self, function: TaskManagement) -> Result<(), DiskError> {
         let mut result = Err(TransportError::NotLoggedIn);
-        for path in self.paths().iter().filter(|path| path.is_ready) {
+        for path in &self.ready_paths() {
             match self.manage_by(path, function)? {
                 Err(TransportError::NotLoggedIn | TransportError::NexusGone | TransportError::Stopped) => {}
                 Ok(()) if function == TaskManagement::ABORT_TASK_SET => result = Ok(()),
