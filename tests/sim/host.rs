@@ -103,14 +103,17 @@ impl Host {
             return Ok(());
         }
         for _ in 0..MAX_ROUNDS {
-            let mut is_busy = false;
+            let (mut is_busy, mut has_news) = (false, false);
             for (number, port) in self.ports.iter_mut().enumerate() {
                 is_busy |= port.step(now, |bytes| send(number, bytes))?;
                 if let Some(inventory) = port.take_news() {
                     self.map.update(PortNumber(number as u16), inventory);
+                    has_news = true;
                 }
             }
-            self.open_disks(models);
+            if has_news {
+                self.open_disks(models);
+            }
             for (key, disk) in &mut self.disks {
                 let model = models.get_mut(key).ok_or_else(|| format!("disk {key} is none of the SAN's"))?;
                 is_busy |= disk.step(now, model, self.has_canary)?;

@@ -336,6 +336,7 @@ impl<'a> World<'a> {
 
     /// Steps everyone who is due.
     fn step(&mut self) -> Result<(), Failure> {
+        let twin_port = self.twin_port();
         let Self { plan, trace, now, switch, hosts, sans, twin, models, .. } = self;
         let now = *now;
         let mut send = |port: usize, bytes: &[u8]| {
@@ -353,7 +354,7 @@ impl<'a> World<'a> {
         if twin.due <= now {
             for _ in 0..MAX_ROUNDS {
                 // It has no disks: what is its own business may go wrong.
-                let is_busy = twin.it.step(now, |bytes| send(plan.host_ports() + plan.sans.len(), bytes));
+                let is_busy = twin.it.step(now, |bytes| send(twin_port, bytes));
                 if !is_busy.unwrap_or(true) {
                     break;
                 }

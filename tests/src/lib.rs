@@ -4,10 +4,12 @@ pub mod hostile;
 pub mod load;
 pub mod stepped;
 
-use std::process::Command;
-
+use datapath::port::nic::NicKind;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Uid;
+use san::SanConfig;
+use std::process::Command;
+use xfcoe::san_thread::{Place, SanThread};
 
 /// Whether this test can use what only root may. A test without returns, and so passes:
 ///
@@ -82,6 +84,15 @@ pub fn ip(arguments: &[&str]) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {}: {error}", arguments.join(" "));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A SAN on an interface of the calling thread's network namespace, over AF_XDP.
+///
+/// # Panics
+/// If it can't be started.
+pub fn start_san(interface: &str, config: SanConfig) -> SanThread {
+    let place = Place { interface: interface.into(), kind: NicKind::AfXdp, namespace: None, cpu: None };
+    SanThread::start(place, config).expect("a SAN on an interface that is there")
 }
 
 /// `len` bytes that are the same for the same `seed` and look like nothing: data to write and to know again.

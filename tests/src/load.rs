@@ -3,8 +3,8 @@
 use crate::noise;
 use initiator::{Disk, DiskError};
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,12 @@ const WORKERS: usize = 4;
 const BLOCKS: usize = 8;
 /// How long anything may take that is bound to happen: a command that is lost as often as it is tried.
 const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Keeps tests of one program from measuring each other.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Threads that write blocks and read them back for as long as it takes. No request may fail.
 pub struct Load {

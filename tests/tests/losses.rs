@@ -3,13 +3,11 @@
 //! Prints what it measured. Every byte is checked meanwhile. What losses cost without a machine's noise, the end-to-end
 //! simulation says (`end_to_end/losses.rs`).
 
-use datapath::port::nic::NicKind;
 use initiator::{Config, Disk, Initiator};
 use san::{FaultsConfig, Order, SanConfig};
 use std::time::Duration;
-use tests::{have_root, in_network_namespace, veth_pair};
+use tests::{have_root, in_network_namespace, start_san, veth_pair};
 use xfcoe::interrupt::Interrupt;
-use xfcoe::san_thread::{Place, SanThread};
 use xfcoe::workload::{self, End, Ledger, Workload};
 
 const LOGIN: Duration = Duration::from_secs(15);
@@ -89,8 +87,7 @@ fn lost_frames_cost_milliseconds() {
     }
     in_network_namespace(|| {
         veth_pair("xfcoe0", "san0", 2500);
-        let place = Place { interface: "san0".into(), kind: NicKind::AfXdp, namespace: None, cpu: None };
-        let san = SanThread::start(place, SanConfig::default()).unwrap();
+        let san = start_san("san0", SanConfig::default());
         let initiator = Initiator::start(Config::new("xfcoe0")).unwrap();
         let disks = initiator.wait_for_disks(LOGIN);
         let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };

@@ -1,18 +1,15 @@
 //! A disk with two paths, under load, of which one goes and comes: real rings on veth.
 
-use datapath::port::nic::NicKind;
 use fc::wire::scsi::Status;
 use fc::wire::scsi::target_port_groups::AccessState;
 use fc::wire::{MacAddr, Wwn};
 use initiator::{Config, Disk, DiskError, Disks, Exclusive, Initiator, Request};
 use san::{Death, LunConfig, Order, PortAccess, SanConfig, TargetConfig};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::load::Load;
-use tests::{have_root, in_network_namespace, ip, veth_pair};
-use xfcoe::san_thread::{Place, SanThread};
+use tests::load::{Load, alone};
+use tests::{have_root, in_network_namespace, ip, start_san, veth_pair};
 
 const MTU: u32 = 2500;
 const LOGIN: Duration = Duration::from_secs(15);
@@ -20,12 +17,6 @@ const LEN: u64 = 1 << 20;
 /// How long a request may take whose path says that it is gone: a tenth of a second, and as much as other work on the
 /// machine may take its CPU away.
 const FAILOVER: Duration = Duration::from_millis(300);
-
-/// Two measurements at once would measure each other.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A fabric of its own, with one target, which leads to the disk in `file`.
 fn fabric(number: u8, file: &Path) -> SanConfig {
@@ -43,11 +34,6 @@ fn fabric(number: u8, file: &Path) -> SanConfig {
 fn target(name: u64, access: PortAccess) -> TargetConfig {
     let disk = LunConfig { size_bytes: LEN, serial: "two paths".into(), ..LunConfig::default() };
     TargetConfig { wwpn: Wwn::from_u64(name), access, luns: vec![disk], ..TargetConfig::default() }
-}
-
-fn start_san(interface: &str, config: SanConfig) -> SanThread {
-    let place = Place { interface: interface.into(), kind: NicKind::AfXdp, namespace: None, cpu: None };
-    SanThread::start(place, config).unwrap()
 }
 
 /// The disk, once it has so many paths that are ready.

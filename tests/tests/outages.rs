@@ -3,27 +3,19 @@
 //!
 //! Each test prints what it measured, from the moment when all is well again.
 
-use datapath::port::nic::NicKind;
 use fc::wire::{MacAddr, Wwn};
 use initiator::{Config, Initiator};
 use san::{Death, FaultsConfig, Order, SanConfig};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::load::Load;
-use tests::{have_root, in_network_namespace, ip, veth_pair};
-use xfcoe::san_thread::{Place, SanThread};
+use tests::load::{Load, alone};
+use tests::{have_root, in_network_namespace, ip, start_san, veth_pair};
+use xfcoe::san_thread::SanThread;
 
 const MTU: u32 = 2500;
 const LOGIN: Duration = Duration::from_secs(15);
 /// FKA_ADV_PERIOD: an FCF that is silent for 2.5 of them is gone.
 const FKA_MS: u32 = 500;
-
-/// Two measurements at once would measure each other.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A SAN and an initiator on a veth pair, and a disk under load.
 struct World {
@@ -37,8 +29,7 @@ impl World {
     fn new(ours: &str, sans: &str, config: SanConfig) -> Self {
         veth_pair(ours, sans, MTU);
         let target = config.targets[0].wwpn;
-        let place = Place { interface: sans.into(), kind: NicKind::AfXdp, namespace: None, cpu: None };
-        let san = SanThread::start(place, config).unwrap();
+        let san = start_san(sans, config);
         let initiator = Initiator::start(Config::new(ours)).unwrap();
         let disks = initiator.wait_for_disks(LOGIN);
         let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };

@@ -2,7 +2,6 @@
 
 use super::clients::fio_verify;
 use super::{Served, have, run};
-use datapath::port::nic::NicKind;
 use initiator::{Config, Disk, Initiator};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -14,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
-use tests::{have_root, in_network_namespace, noise, veth_pair};
+use tests::{have_root, in_network_namespace, noise, start_san, veth_pair};
 use xfcoe::exports::DiskDevice;
-use xfcoe::san_thread::{Place, SanThread};
+use xfcoe::san_thread::SanThread;
 
 const LOGIN: Duration = Duration::from_secs(15);
 /// The part of the disk that is handed out, in blocks.
@@ -29,8 +28,7 @@ fn with_disk(test: impl Fn(&Served, &Disk, &SanThread) + Send + Sync) {
         // Clients by TCP are not needed, but its listener is.
         tests::ip(&["link", "set", "lo", "up"]);
         veth_pair("xfcoe0", "san0", 2500);
-        let place = Place { interface: "san0".into(), kind: NicKind::AfXdp, namespace: None, cpu: None };
-        let san = SanThread::start(place, SanConfig::default()).unwrap();
+        let san = start_san("san0", SanConfig::default());
         let initiator = Initiator::start(Config::new("xfcoe0")).unwrap();
         let disks = initiator.wait_for_disks(LOGIN);
         let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
