@@ -1,9 +1,12 @@
-//! Measures xfcoe: `xfcoe-bench io` a LUN, `xfcoe-bench datapath` the poll core, without a NIC or root, and
-//! `xfcoe-bench floor` what is below it.
+//! Measures xfcoe: `xfcoe-bench io` a LUN, `xfcoe-bench datapath` the poll core, without a NIC or root,
+//! `xfcoe-bench floor` what is below it, and `xfcoe-bench frames` a link.
 
 mod datapath;
 mod floor;
+mod frames;
 mod io;
+mod link;
+mod table;
 
 use clap::{ArgAction, Parser, Subcommand};
 use std::process::ExitCode;
@@ -31,6 +34,8 @@ enum Command {
     Datapath(datapath::Datapath),
     /// What the kernel's way of an exchange's frames takes, with no Fibre Channel at either end: the most that io can get
     Floor(floor::Floor),
+    /// How many frames a link carries: rate, loss, order, time under way
+    Frames(frames::Frames),
 }
 
 fn main() -> ExitCode {
@@ -39,5 +44,6 @@ fn main() -> ExitCode {
         Command::Io(io) => io::run(io, cli.json, interrupt),
         Command::Datapath(datapath) => datapath::run(datapath, cli.json, interrupt),
         Command::Floor(floor) => floor::run(floor, cli.json, interrupt),
+        Command::Frames(frames) => frames::run(frames, cli.json, interrupt),
     })
 }

@@ -7,23 +7,19 @@ mod initiator;
 mod shape;
 mod target;
 
+use crate::link;
 use anyhow::Context as _;
 use clap::Args;
 use datapath::port::nic::{Nic, NicKind, NicPort};
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use shape::Shape;
+pub(crate) use shape::Shape;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use xfcoe::demo::two_cpus;
 use xfcoe::interrupt::Interrupt;
-use xfcoe::netns::{Cable, INITIATOR_INTERFACE, INITIATOR_MAC, SAN_INTERFACE, SAN_MAC};
 use xfcoe::preflight::{self, PortKind};
 use xfcoe::program;
-use xfcoe::san_thread::pin;
 use xfcoe::workload::{Figures, round, table};
 
 /// `xfcoe-bench floor`
@@ -54,80 +50,66 @@ const MEASUREMENTS: [(&str, Shape, usize); 6] = [
 
 pub(crate) fn run(args: &Floor, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
     preflight::demo(args.port)?;
-    let cable = Cable::lay()?;
-    let (initiator_cpu, target_cpu) = two_cpus()?;
-    let is_over = AtomicBool::new(false);
-    let (told, ready) = sync_channel(1);
-    let runs = thread::scope(|scope| {
-        let target =
-            scope.spawn(|| cable.san.run(|| at_the_target(args.port.into(), target_cpu, &is_over, &told))?);
-        // Without a word the target has ended, and says why in its result.
-        let runs = match ready.recv() {
-            Ok(()) => cable.initiator.run(|| at_the_initiator(args, initiator_cpu, json, interrupt)),
-            Err(_) => Ok(Ok(Vec::new())),
-        };
-        is_over.store(true, Ordering::Relaxed);
-        target.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        anyhow::Ok(runs??)
-    })?;
+    let mut exchanges = Exchanges::over_veth(args.port.into())?;
+    let duration = Duration::from_secs(args.seconds.into());
+    let mut runs = Vec::new();
+    for (name, shape, depth) in MEASUREMENTS.into_iter().take_while(|_| !interrupt.is_raised()) {
+        let measure = || exchanges.measure(shape, depth, duration, interrupt);
+        let measured =
+            program::with_spinner(json, name, measure).with_context(|| format!("measuring {name}"))?;
+        runs.push(Run::new(name, shape, &measured));
+    }
     program::print(json, &Report { runs })?;
     Ok(interrupt.check(|| "while measuring".into())?)
 }
 
-fn open(interface: &str, kind: NicKind, mac: fc::wire::MacAddr) -> anyhow::Result<(Nic, NicPort)> {
-    let (nic, port) = Nic::open(interface, 0, kind, &[])?;
-    nic.macs().add(mac)?;
-    Ok((nic, port))
+/// Both ends.
+pub(crate) struct Exchanges {
+    initiator: initiator::Initiator<NicPort>,
+    target: target::Target<NicPort>,
+    _nics: [Nic; 2],
 }
 
-fn at_the_target(
-    kind: NicKind,
-    cpu: Option<usize>,
-    is_over: &AtomicBool,
-    ready: &SyncSender<()>,
-) -> anyhow::Result<()> {
-    cpu.map(pin).transpose().context("cannot pin the target")?;
-    let (_nic, port) = open(SAN_INTERFACE, kind, SAN_MAC)?;
-    let mut target = target::Target::new(port);
-    // Nobody to tell is no reason to stop.
-    let _ = ready.send(());
-    while !is_over.load(Ordering::Relaxed) {
-        target.step()?;
+impl Exchanges {
+    /// On a veth pair between two namespaces of their own.
+    pub(crate) fn over_veth(kind: NicKind) -> anyhow::Result<Self> {
+        let (near, far) = link::veth(kind)?;
+        Ok(Self {
+            initiator: initiator::Initiator::new(near.port),
+            target: target::Target::new(far.port),
+            _nics: [near.nic, far.nic],
+        })
     }
-    Ok(())
-}
 
-fn at_the_initiator(
-    args: &Floor,
-    cpu: Option<usize>,
-    json: bool,
-    interrupt: &Interrupt,
-) -> anyhow::Result<Vec<Run>> {
-    cpu.map(pin).transpose().context("cannot pin the initiator")?;
-    let (_nic, port) = open(INITIATOR_INTERFACE, args.port.into(), INITIATOR_MAC)?;
-    let mut initiator = initiator::Initiator::new(port);
-    let duration = Duration::from_secs(args.seconds.into());
-    let mut runs = Vec::new();
-    for (name, shape, depth) in MEASUREMENTS {
-        let run = || initiator.run(shape, depth, duration, interrupt);
-        let Measured { latencies_ns, lost, elapsed, cpu } =
-            program::with_spinner(json, name, run).with_context(|| format!("measuring {name}"))?;
-        let cpu_us_per_io = round(cpu.as_secs_f64() * 1e6 / latencies_ns.len().max(1) as f64, 2);
-        let figures = Figures::new(shape.data_len(), &latencies_ns, elapsed);
-        runs.push(Run { name, figures, lost, cpu_us_per_io });
+    /// Keeps `depth` of them out for a while.
+    pub(crate) fn measure(
+        &mut self,
+        shape: Shape,
+        depth: usize,
+        duration: Duration,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Measured> {
+        let (initiator, target) = (&mut self.initiator, &mut self.target);
+        let near = || Ok(initiator.run(shape, depth, duration, interrupt)?);
+        let (measured, ()) = link::both(near, |is_over| {
+            while !is_over.load(Ordering::Relaxed) {
+                target.step()?;
+            }
+            Ok(())
+        })?;
+        Ok(measured)
     }
-    Ok(runs)
 }
 
 /// What came of one measurement.
-struct Measured {
+pub(crate) struct Measured {
     /// Nanoseconds of each exchange.
-    latencies_ns: Histogram<u64>,
+    pub(crate) latencies_ns: Histogram<u64>,
     /// Exchanges that didn't end, since a ring was full.
     lost: u64,
-    elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// CPU time of both ends.
-    cpu: Duration,
+    pub(crate) cpu: Duration,
 }
 
 /// Its JSON is one object; names end in their units.
@@ -141,9 +123,21 @@ struct Run {
     name: &'static str,
     #[serde(flatten)]
     figures: Figures,
+    /// Frames a second, both ways together.
+    fps: f64,
     lost: u64,
     /// Of both ends, user and system; both spin.
     cpu_us_per_io: f64,
+}
+
+impl Run {
+    fn new(name: &'static str, shape: Shape, measured: &Measured) -> Self {
+        let Measured { latencies_ns, lost, elapsed, cpu } = measured;
+        let figures = Figures::new(shape.data_len(), latencies_ns, *elapsed);
+        let cpu_us_per_io = round(cpu.as_secs_f64() * 1e6 / latencies_ns.len().max(1) as f64, 2);
+        let fps = round(figures.iops * shape.frames() as f64, 0);
+        Self { name, figures, fps, lost: *lost, cpu_us_per_io }
+    }
 }
 
 impl fmt::Display for Report {

@@ -12,7 +12,7 @@ const RESPONSE_LEN: usize = 24;
 
 /// What an exchange moves, and which way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     is_write: bool,
     data_len: usize,
 }
@@ -43,11 +43,11 @@ pub(super) enum Kind {
 }
 
 impl Shape {
-    pub(super) const fn read(data_len: usize) -> Self {
+    pub(crate) const fn read(data_len: usize) -> Self {
         Self { is_write: false, data_len }
     }
 
-    pub(super) const fn write(data_len: usize) -> Self {
+    pub(crate) const fn write(data_len: usize) -> Self {
         Self { is_write: true, data_len }
     }
 
@@ -55,10 +55,20 @@ impl Shape {
         self.data_len
     }
 
+    /// Frames of data.
+    const fn data_frames(self) -> usize {
+        self.data_len.div_ceil(MAX_PAYLOAD_LEN)
+    }
+
+    /// Frames of the whole exchange, both ways.
+    pub(crate) const fn frames(self) -> usize {
+        self.data_frames() + if self.is_write { 3 } else { 2 }
+    }
+
     /// The command of such an exchange.
     pub(super) fn command(self, round: u16, slot: u16) -> Label {
         let kind = if self.is_write { Kind::Write } else { Kind::Read };
-        Label { kind, round, slot, frames: self.data_len.div_ceil(MAX_PAYLOAD_LEN) as u16, number: 0 }
+        Label { kind, round, slot, frames: self.data_frames() as u16, number: 0 }
     }
 }
 
@@ -103,6 +113,7 @@ mod tests {
     fn frames_are_as_long_as_fcps_and_come_back() {
         let command = Shape::write(64 << 10).command(3, 7);
         assert_eq!((command.kind, command.frames), (Kind::Write, 32));
+        assert_eq!((Shape::read(4 << 10).frames(), Shape::write(4 << 10).frames()), (4, 5));
         let lens = [Kind::Read, Kind::Write, Kind::Ready, Kind::Data, Kind::Response].map(|kind| {
             let label = Label { kind, number: 258, ..command };
             let mut buffer = [0; 2304];

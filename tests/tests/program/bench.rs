@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
-use xfcoe::netns::{Cable, INITIATOR_INTERFACE, SAN_INTERFACE};
+use xfcoe::netns::{Cable, INITIATOR_INTERFACE, SAN_INTERFACE, SAN_MAC};
 
 static BENCH: LazyLock<PathBuf> = LazyLock::new(|| built("bench", "xfcoe-bench"));
 
@@ -234,6 +234,75 @@ fn the_floor_is_measured_in_every_shape() {
         assert_eq!(runs.len(), 6, "{report}");
         assert!(runs.iter().all(|run| run["iops"].as_f64().unwrap() > 0.0), "{report}");
         assert!(runs.iter().all(|run| run["cpu_us_per_io"].as_f64().unwrap() > 0.0), "{report}");
+    }
+}
+
+#[test]
+fn frames_are_counted_from_one_end_to_the_other() {
+    if !tests::have_root() {
+        return;
+    }
+    for port in ["af_xdp", "af_packet"] {
+        // So slowly that none is lost even where the machine has other things to do.
+        let pace = ["--rate", "1000", "--burst", "8", "--size", "302,2158", "--seconds", "1", "--port", port];
+        let report = json(&Command::new(&*BENCH).args(["frames", "--json"]).args(pace).output().unwrap());
+        let trials = report["trials"].as_array().unwrap();
+        assert_eq!(trials.len(), 2, "{report}");
+        for (trial, size) in trials.iter().zip([302, 2158]) {
+            let count = |name: &str| trial[name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"));
+            assert_eq!((count("size_bytes"), count("received")), (size, count("sent")), "{report}");
+            assert!((8..=1008).contains(&count("sent")) && count("sent") % 8 == 0, "{report}");
+            assert_eq!(["lost", "reordered", "duplicates", "damaged"].map(count), [0; 4], "{report}");
+            assert!(trial["latency"]["p50_us"].as_f64().unwrap() > 0.0, "{report}");
+        }
+    }
+}
+
+#[test]
+fn frames_go_between_two_processes() {
+    if !tests::have_root() {
+        return;
+    }
+    let cable = Cable::lay().unwrap();
+    let frames = |arguments: &[&str]| {
+        let mut frames = Command::new(&*BENCH);
+        frames.args(["frames", "--json"]).args(arguments).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let receiver = cable.san.run(|| frames(&["--receive", SAN_INTERFACE])).unwrap();
+    let link = || cable.san.run(|| tests::ip(&["-details", "link", "show", SAN_INTERFACE])).unwrap();
+    wait_until("it attaches its XDP program", || link().contains("xdp"));
+    // Its socket comes a moment later.
+    thread::sleep(Duration::from_millis(500));
+    let to = SAN_MAC.to_string();
+    let pace = ["--to", &to, "--rate", "1000", "--size", "302,1070", "--seconds", "1"];
+    let arguments = [&["--send", INITIATOR_INTERFACE], &pace[..]].concat();
+    let sent = json(&cable.initiator.run(|| frames(&arguments).wait_with_output()).unwrap().unwrap());
+    let received = json(&receiver.wait_with_output().unwrap());
+    for (trial, size) in [(0, 302), (1, 1070)] {
+        let (sent, received) = (&sent["trials"][trial], &received["trials"][trial]);
+        assert_eq!(
+            (&sent["size_bytes"], &received["size_bytes"]),
+            (&size.into(), &size.into()),
+            "{received}"
+        );
+        assert!(sent["sent"].as_u64().unwrap() > 0, "{sent}");
+        assert_eq!((&received["received"], &received["lost"]), (&sent["sent"], &0.into()), "{received}");
+        assert_eq!((&sent["received"], &received["latency"]), (&Value::Null, &Value::Null));
+    }
+}
+
+#[test]
+fn sizes_that_no_frame_has_are_refused() {
+    for (arguments, status, said) in [
+        (&["--size", "301"][..], 2, "sizes are 70 to 2158 in steps of 4"),
+        (&["--size", "66"], 2, "sizes are 70 to 2158"),
+        (&["--to", "02:fc:f0:00:00:01"], 2, "--send <IF>"),
+        (&["--send", "lo"], 1, "say by --to MAC where frames go"),
+    ] {
+        let output = Command::new(&*BENCH).arg("frames").args(arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
     }
 }
 
