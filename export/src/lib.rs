@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod export;
 pub mod nbd;
+pub mod vhost_user;
 
 pub use block::{BlockDevice, BlockError, BlockQueue, Finished, Geometry, Operation};
+pub use export::{Counters, Export};

@@ -2,7 +2,9 @@
 
 pub mod hostile;
 pub mod load;
+pub mod memory_disk;
 pub mod stepped;
+pub mod vhost_guest;
 
 use datapath::port::nic::NicKind;
 use nix::sched::{CloneFlags, unshare};

@@ -119,8 +119,14 @@ pub struct ExportAdd {
     #[arg(long)]
     pub lun: LunName,
     /// Where NBD clients connect: unix:/run/xfcoe/disk.sock, or tcp:127.0.0.1:10809
-    #[arg(long, value_name = "ADDRESS")]
-    pub nbd: Address,
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "vhost_user")]
+    pub nbd: Option<Address>,
+    /// The socket of a vhost-user-blk device: /run/xfcoe/vm1-blk.sock
+    #[arg(long, value_name = "PATH", conflicts_with = "nbd")]
+    pub vhost_user: Option<PathBuf>,
+    /// vhost-user: take memory that can be cut short, by which front ends could end the daemon
+    #[arg(long, requires = "vhost_user")]
+    pub any_memory: bool,
     /// Where it begins on the LUN: 4096, 64KiB, 1GiB, 8blocks
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
     pub offset: Amount,

@@ -154,6 +154,12 @@ impl Accept for export::nbd::Server {
     }
 }
 
+impl Accept for export::vhost_user::Server {
+    fn accept(&self) {
+        export::vhost_user::Server::accept(self);
+    }
+}
+
 /// Lets in those who come to `sockets` within `timeout`, and returns when it is over.
 pub(crate) fn serve(sockets: &[&dyn Accept], timeout: Duration) -> io::Result<()> {
     let deadline = Instant::now() + timeout;

@@ -9,7 +9,6 @@
 //! what it asked for. What it does wrong ends its own connection.
 
 mod buffers;
-mod export;
 mod negotiation;
 mod request;
 mod server;
@@ -18,7 +17,6 @@ mod tests;
 mod transmission;
 mod wire;
 
-pub use export::{Counters, Export};
 pub use server::{Listener, Server};
 
 use thiserror::Error;

@@ -2,10 +2,10 @@
 
 use super::ProtocolError;
 use super::buffers::Input;
-use super::export::{Connected, Export};
 use super::negotiation::{Choice, Negotiation, Offer, Progress};
 use super::transmission::{QUEUE_DEPTH, Transmission};
 use crate::block::BlockQueue;
+use crate::export::{Connected, Counters, Export};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::sockopt::{ReceiveTimeout, SendTimeout, TcpNoDelay};
@@ -180,8 +180,12 @@ fn connection(socket: &Arc<OwnedFd>, exports: &[Arc<Export>]) -> Result<(), End>
     let queue = export.device().queue(QUEUE_DEPTH)?;
     let counters = Arc::clone(export.counters());
     let transmission = Transmission::new(export.geometry().clone(), choice.structured, input, counters);
-    Service { socket, connected, queue, transmission, epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? }
-        .run()
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let end = Service { socket, connected, queue, transmission, epoll }.run();
+    if let Err(End::Protocol(_)) = end {
+        Counters::add(&export.counters().cut_off, 1);
+    }
+    end
 }
 
 /// With a socket that blocks, and timeouts.

@@ -1,11 +1,11 @@
 //! The second phase of a connection: requests and replies, in any order ("Transmission").
 
 use super::buffers::{Input, Output};
-use super::export::Counters;
 use super::request::{REQUEST_LEN, Request, Work};
 use super::wire::{SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, chunk, command, error};
 use super::{MAX_HELD_LEN, ProtocolError};
 use crate::block::{BlockError, Finished, Geometry, Operation};
+use crate::export::Counters;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;

@@ -1,11 +1,10 @@
 //! Other people's clients, and a disk in memory.
 
-use super::memory::MemoryDisk;
 use super::{Served, have, run};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tests::noise;
+use tests::{memory_disk::MemoryDisk, noise};
 
 const LEN: usize = 8 << 20;
 

@@ -1,12 +1,11 @@
 //! The NBD server and the clients that people use, with a disk in memory and with one of the SAN in a box.
 
 mod clients;
-mod memory;
 mod raw;
 mod san;
 
-use export::BlockDevice;
-use export::nbd::{Export, Listener, Server};
+use export::nbd::{Listener, Server};
+use export::{BlockDevice, Export};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

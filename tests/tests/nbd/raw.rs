@@ -1,13 +1,13 @@
 //! A client that does what others don't.
 
 use super::Served;
-use super::memory::MemoryDisk;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use tests::memory_disk::MemoryDisk;
 
 const LEN: usize = 1 << 20;
 const READ: u16 = 0;

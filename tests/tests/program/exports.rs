@@ -14,11 +14,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 use xfcoe::netns::{Cable, INITIATOR_INTERFACE, SAN_INTERFACE};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A SAN that takes orders, and a daemon beside it.
-struct World {
-    folder: Folder,
+pub(super) struct World {
+    pub(super) folder: Folder,
     cable: Cable,
     san: Killed,
     daemon: Killed,
@@ -30,20 +30,37 @@ struct World {
 
 impl World {
     /// `exports` may say `FOLDER`.
-    fn new(exports: &str) -> Self {
+    pub(super) fn new(exports: &str) -> Self {
         let folder = Folder::new();
         let cable = Cable::lay().unwrap();
         let san = start_san(&folder, &cable, "");
         let notify = UnixDatagram::bind(folder.file("notify")).unwrap();
         write_config(&folder, exports);
-        let mut daemon = Killed(cable.initiator.run(|| daemon(&folder).spawn().unwrap()).unwrap());
         let (lines, told) = (Arc::default(), Arc::default());
-        collect(BufReader::new(daemon.0.stdout.take().unwrap()).lines().map_while(Result::ok), &lines);
-        collect(messages(notify), &told);
-        let world = Self { folder, cable, san, daemon, lines, told };
+        let daemon = Killed(cable.initiator.run(|| daemon(&folder).spawn().unwrap()).unwrap());
+        let mut world = Self { folder, cable, san, daemon, lines, told };
+        collect(world.printed(), &world.lines);
+        collect(messages(notify), &world.told);
         world.wait_until_told("READY=1");
         world.wait_until_told("WATCHDOG=1");
         world
+    }
+
+    fn printed(&mut self) -> impl Iterator<Item = String> + Send + 'static {
+        BufReader::new(self.daemon.0.stdout.take().unwrap()).lines().map_while(Result::ok)
+    }
+
+    /// As `kill -9` does.
+    pub(super) fn kill_daemon(&mut self) {
+        self.daemon.0.kill().unwrap();
+        self.daemon.0.wait().unwrap();
+    }
+
+    /// The daemon anew.
+    pub(super) fn start_daemon(&mut self) {
+        let spawn = || daemon(&self.folder).spawn().unwrap();
+        self.daemon = Killed(self.cable.initiator.run(spawn).unwrap());
+        collect(self.printed(), &self.lines);
     }
 
     /// The same SAN, with another LUN.
@@ -53,7 +70,7 @@ impl World {
         self.san = start_san(&self.folder, &self.cable, lun);
     }
 
-    fn order(&self, arguments: &[&str]) -> Value {
+    pub(super) fn order(&self, arguments: &[&str]) -> Value {
         json(&self.ordered(arguments))
     }
 
@@ -68,7 +85,7 @@ impl World {
         said
     }
 
-    fn fault(&self, arguments: &[&str]) {
+    pub(super) fn fault(&self, arguments: &[&str]) {
         json(&run(&[&["fault", &self.folder.file("san.sock")], arguments, &["--json"]].concat()));
     }
 
@@ -81,7 +98,7 @@ impl World {
         wait_for(&self.told, state);
     }
 
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         kill(pid(&self.daemon.0), Signal::SIGTERM).unwrap();
         assert_eq!(wait(&mut self.daemon.0, PATIENCE), Some(0));
         self.wait_until_told("STOPPING=1");

@@ -3,6 +3,7 @@
 mod bench;
 mod exports;
 mod orders;
+mod vhost_user;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

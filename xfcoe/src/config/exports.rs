@@ -5,7 +5,7 @@ use crate::sockets::Access;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use toml::Spanned;
 
@@ -62,9 +62,15 @@ pub struct ExportConfig {
     /// Whether writes are refused.
     #[serde(default)]
     pub read_only: bool,
-    /// Where NBD clients connect.
-    #[serde(deserialize_with = "by_word", serialize_with = "as_word")]
-    pub nbd: Address,
+    /// Where NBD clients connect. This, or `vhost_user`.
+    #[serde(default)]
+    pub nbd: Option<Address>,
+    /// The socket of a vhost-user-blk device.
+    #[serde(default)]
+    pub vhost_user: Option<PathBuf>,
+    /// Whether vhost-user front ends may have memory of a kind that they could end us with.
+    #[serde(default)]
+    pub any_memory: bool,
     /// The user to whom the socket belongs. Left out: ours.
     #[serde(default)]
     pub owner: Option<String>,
@@ -94,7 +100,7 @@ impl FromStr for Address {
             return if (1..=MAX_SOCKET_PATH_LEN).contains(&path.len()) {
                 Ok(Self::Unix(path.into()))
             } else {
-                Err(format!("a unix socket's path has 1 to {MAX_SOCKET_PATH_LEN} bytes, not {}", path.len()))
+                Err(long_path(path.len()))
             };
         }
         let address: Option<SocketAddr> = text.strip_prefix("tcp:").and_then(|address| address.parse().ok());
@@ -110,6 +116,10 @@ impl FromStr for Address {
     }
 }
 
+fn long_path(len: usize) -> String {
+    format!("a unix socket's path has 1 to {MAX_SOCKET_PATH_LEN} bytes, not {len}")
+}
+
 impl Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,7 +129,65 @@ impl Display for Address {
     }
 }
 
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        by_word(deserializer)
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        as_word(self, serializer)
+    }
+}
+
+/// How and where an export is had.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Outlet {
+    /// By NBD, which several exports may be at one address.
+    Nbd(Address),
+    /// As a vhost-user-blk device, at a socket of its own.
+    VhostUser(PathBuf),
+}
+
+impl Outlet {
+    /// The unix socket, if it is one.
+    fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Nbd(Address::Unix(path)) | Self::VhostUser(path) => Some(path),
+            Self::Nbd(Address::Tcp(_)) => None,
+        }
+    }
+}
+
+impl Display for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nbd(address) => address.fmt(f),
+            Self::VhostUser(path) => write!(f, "vhost-user:{}", path.display()),
+        }
+    }
+}
+
 impl ExportConfig {
+    /// How and where it is had.
+    ///
+    /// # Errors
+    /// If it isn't one outlet.
+    pub fn outlet(&self) -> Result<Outlet, String> {
+        match (&self.nbd, &self.vhost_user) {
+            (Some(address), None) => Ok(Outlet::Nbd(address.clone())),
+            (None, Some(path)) if (1..=MAX_SOCKET_PATH_LEN).contains(&path.as_os_str().len()) => {
+                Ok(Outlet::VhostUser(path.clone()))
+            }
+            (None, Some(path)) => Err(long_path(path.as_os_str().len())),
+            _ => Err(format!(
+                "export `{}` is to have one of `nbd` and `vhost_user`: where it is had",
+                self.name
+            )),
+        }
+    }
+
     /// Who may connect.
     pub fn access(&self) -> Access {
         Access { owner: self.owner.clone(), group: self.group.clone() }
@@ -137,7 +205,12 @@ impl ExportConfig {
         if self.length.is_some_and(|length| matches!(length, Amount::Bytes(0) | Amount::Blocks(0))) {
             return Err(format!("export `{name}` has a length of 0: leave it out for all that the LUN has"));
         }
-        Ok(())
+        match self.outlet()? {
+            Outlet::Nbd(_) if self.any_memory => {
+                Err(format!("export `{name}`: any_memory is for vhost_user, and means nothing for nbd"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What keeps it from being there beside another one, as far as it shows without the LUN.
@@ -149,10 +222,21 @@ impl ExportConfig {
         if *name == other.name {
             return Err(format!("there is an export `{name}` already: names are unique"));
         }
-        if self.nbd == other.nbd && self.access() != other.access() {
+        let (outlet, others) = (self.outlet()?, other.outlet()?);
+        if matches!(outlet, Outlet::Nbd(_)) && outlet == others {
+            if self.access() != other.access() {
+                return Err(format!(
+                    "export `{name}` shares {outlet} with `{}`, but belongs to other users: make owner and group the same",
+                    other.name
+                ));
+            }
+        } else if let Some(socket) = outlet.socket()
+            && others.socket() == Some(socket)
+        {
             return Err(format!(
-                "export `{name}` shares {} with `{}`, but belongs to other users: make owner and group the same",
-                self.nbd, other.name
+                "exports `{name}` and `{}` can't both be at {}: a vhost-user-blk device has a socket of its own",
+                other.name,
+                socket.display()
             ));
         }
         if !self.read_only && !other.read_only && self.lun.is_same(&other.lun) && self.overlaps(other) {
@@ -254,7 +338,6 @@ impl Serialize for Amount {
 mod tests {
     use super::*;
     use crate::config::{Config, parse};
-    use std::path::Path;
 
     fn parsed(text: &str) -> Result<Config, String> {
         let text = format!("[port.a]\ninterface = \"eth0\"\n{text}");
@@ -281,13 +364,13 @@ mod tests {
         assert_eq!((a.offset, a.length, a.read_only), (Amount::Bytes(0), None, false));
         assert_eq!(
             (&a.lun, &a.nbd),
-            (&LunName::Identifier("naa.6001405".into()), &Address::Unix("/run/a".into()))
+            (&LunName::Identifier("naa.6001405".into()), &Some(Address::Unix("/run/a".into())))
         );
         assert_eq!(
             (b.offset, b.length, b.read_only),
             (Amount::Bytes(4096), Some(Amount::Bytes(1 << 30)), true)
         );
-        assert_eq!(b.nbd.to_string(), "tcp:[::1]:10809");
+        assert_eq!(b.outlet().unwrap().to_string(), "tcp:[::1]:10809");
         assert_eq!(b.lun.to_string(), "20:00:02:fc:f0:00:01:01/3");
     }
 
@@ -308,7 +391,24 @@ mod tests {
             (export("", ID), "run.toml:3: an export's name has 1 to 255 bytes and no control characters"),
             (export("a", &format!("{ID}length = 0")), "run.toml:3: export `a` has a length of 0"),
             (format!("{}{}", export("a", ID), export("a", ID)), "run.toml:7: there is an export `a` already"),
-            (export("a", "lun = \"naa.6\""), "run.toml:3: the key `nbd` is missing here"),
+            (export("a", "nbd = \"unix:/a\""), "run.toml:3: the key `lun` is missing here"),
+            (
+                export("a", "lun = \"naa.6\""),
+                "run.toml:3: export `a` is to have one of `nbd` and `vhost_user`",
+            ),
+            (
+                export("a", &format!("{ID}vhost_user = \"/run/b\"")),
+                "is to have one of `nbd` and `vhost_user`",
+            ),
+            (export("a", &format!("{ID}any_memory = true")), "any_memory is for vhost_user"),
+            (
+                export("a", &format!("lun = \"naa.6\"\nvhost_user = \"{}\"", "x".repeat(108))),
+                "run.toml:3: a unix socket's path has",
+            ),
+            (
+                format!("{}{}", export("a", ID), export("b", "lun = \"naa.7\"\nvhost_user = \"/run/a\"")),
+                "run.toml:7: exports `b` and `a` can't both be at /run/a",
+            ),
             (export("a", "nbd = \"/run/a\""), "run.toml:5: `/run/a` is no address: expected such as"),
             (
                 export("a", "nbd = \"tcp:0.0.0.0:10809\""),

@@ -8,7 +8,7 @@ mod exports;
 mod file;
 mod values;
 
-pub use exports::{Address, ControlConfig, DEFAULT_CONTROL, ExportConfig};
+pub use exports::{Address, ControlConfig, DEFAULT_CONTROL, ExportConfig, Outlet};
 pub(crate) use file::by_name;
 pub use file::{ConfigError, load, parse};
 pub use values::{Mode, Paths, Polling};
@@ -374,12 +374,17 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_right_with_an_export() {
+    fn the_example_is_right_with_exports() {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/run.toml");
         let text = std::fs::read_to_string(&example).unwrap();
         let (before, export) = text.split_once("#[[export]]").unwrap();
-        let text = format!("{before}[[export]]{}", export.replace("\n#", "\n"));
+        // What is commented out has no blank in front of it.
+        let is_key = |rest: &&str| !rest.starts_with(' ');
+        let keys: Vec<_> =
+            export.lines().map(|line| line.strip_prefix('#').filter(is_key).unwrap_or(line)).collect();
+        let text = format!("{before}[[export]]{}", keys.join("\n"));
         let config: Config = parse(&example, &text, Config::check).unwrap();
         assert_eq!(config.export[0].get_ref().group.as_deref(), Some("kvm"));
+        assert!(config.export[1].get_ref().vhost_user.is_some());
     }
 }

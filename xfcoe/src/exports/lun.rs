@@ -8,7 +8,7 @@ use initiator::{Disk, DiskInfo, Path};
 use std::fmt;
 use std::ops::Range;
 
-/// The longest block that NBD clients and page caches know.
+/// The longest block that clients and page caches know.
 const MAX_BLOCK_LEN: u32 = 64 << 10;
 
 /// A LUN, as it was when the export began, and the blocks of it that are handed out.
@@ -69,7 +69,7 @@ impl Lun {
         let (info, words) = (&seen.info, &seen.words);
         let block_len = info.block_len;
         if !block_len.is_power_of_two() || block_len > MAX_BLOCK_LEN {
-            return Err(format!("LUN {words} has blocks of {block_len} bytes, which NBD can't have"));
+            return Err(format!("LUN {words} has blocks of {block_len} bytes, which clients can't have"));
         }
         let blocks = |what: &str, amount: Amount| {
             let bytes = amount.to_bytes(block_len).unwrap_or(u64::MAX);
@@ -193,7 +193,9 @@ mod tests {
             offset: offset.parse().unwrap(),
             length: length.map(|length| length.parse().unwrap()),
             read_only: false,
-            nbd: Address::Unix("/a".into()),
+            nbd: Some(Address::Unix("/a".into())),
+            vhost_user: None,
+            any_memory: false,
             owner: None,
             group: None,
         }

@@ -7,9 +7,10 @@ mod status;
 pub use device::DiskDevice;
 pub(crate) use status::{ExportStatus, Note};
 
-use crate::config::{Address, ExportConfig};
-use crate::sockets::{self, SocketFile};
-use export::nbd::{Export, Listener, Server};
+use crate::config::{Address, ExportConfig, Outlet};
+use crate::sockets::{self, Accept, SocketFile};
+use export::vhost_user::Trust;
+use export::{Export, nbd, vhost_user};
 use initiator::Disk;
 use lun::{Lun, Seen, Verdict};
 use status::State;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub(crate) struct Exports {
     entries: BTreeMap<String, Entry>,
-    places: BTreeMap<Address, Place>,
+    outlets: BTreeMap<Outlet, Served>,
     /// Those that are closed, as long as something may be out of them.
     closing: Vec<Serving>,
     notes: Vec<Note>,
@@ -30,6 +31,7 @@ pub(crate) struct Exports {
 
 struct Entry {
     config: ExportConfig,
+    outlet: Outlet,
     phase: Phase,
     /// What the operator was told of it last, as long as that is so.
     trouble: Option<String>,
@@ -49,9 +51,14 @@ struct Serving {
 }
 
 /// Where clients connect.
-struct Place {
-    server: Arc<Server>,
+struct Served {
+    server: Server,
     _file: Option<SocketFile>,
+}
+
+enum Server {
+    Nbd(Arc<nbd::Server>),
+    VhostUser(Arc<vhost_user::Server>),
 }
 
 /// What keeps an export from being served.
@@ -67,10 +74,12 @@ impl Exports {
     /// # Errors
     /// Why not.
     pub(crate) fn check_place(&self, config: &ExportConfig) -> Result<(), String> {
-        match &config.nbd {
-            address if self.places.contains_key(address) => Ok(()),
-            Address::Unix(path) => sockets::check(path, &config.access()).map_err(|error| error.to_string()),
-            Address::Tcp(address) => listen_tcp(*address).map(|_| ()),
+        match &config.outlet()? {
+            outlet if self.outlets.contains_key(outlet) => Ok(()),
+            Outlet::Nbd(Address::Unix(path)) | Outlet::VhostUser(path) => {
+                sockets::check(path, &config.access()).map_err(|error| error.to_string())
+            }
+            Outlet::Nbd(Address::Tcp(address)) => listen_tcp(*address).map(|_| ()),
         }
     }
 
@@ -82,7 +91,8 @@ impl Exports {
         config.check()?;
         self.entries.values().try_for_each(|other| config.check_beside(&other.config))?;
         self.check_place(&config)?;
-        let entry = Entry { phase: Phase::Waiting, trouble: None, config };
+        let outlet = config.outlet()?;
+        let entry = Entry { phase: Phase::Waiting, trouble: None, config, outlet };
         self.entries.insert(entry.config.name.clone(), entry);
         Ok(())
     }
@@ -102,7 +112,7 @@ impl Exports {
             return Err(format!("there is no export `{name}`; {there}"));
         };
         if let Phase::Serving(serving) = entry.phase {
-            self.close(&entry.config.nbd, serving);
+            self.close(&entry.outlet, serving);
         }
         Ok(())
     }
@@ -168,8 +178,14 @@ impl Exports {
     }
 
     /// Those to whom clients come.
-    pub(crate) fn servers(&self) -> Vec<Arc<Server>> {
-        self.places.values().map(|place| Arc::clone(&place.server)).collect()
+    pub(crate) fn servers(&self) -> Vec<Arc<dyn Accept>> {
+        let server = |served: &Served| -> Arc<dyn Accept> {
+            match &served.server {
+                Server::Nbd(server) => Arc::clone(server) as _,
+                Server::VhostUser(server) => Arc::clone(server) as _,
+            }
+        };
+        self.outlets.values().map(server).collect()
     }
 
     /// How they stand, in the order of their names.
@@ -208,25 +224,41 @@ impl Exports {
         }
         let device = DiskDevice::new(disk.clone(), lun.range(), config.read_only);
         let export = Arc::new(Export::new(config.name.clone(), Arc::new(device)));
-        self.place(config).map_err(Hindrance::Lasting)?.add(Arc::clone(&export));
+        self.serve(config, &export).map_err(Hindrance::Lasting)?;
         Ok(Box::new(Serving { export, lun }))
     }
 
-    fn place(&mut self, config: &ExportConfig) -> Result<Arc<Server>, String> {
-        if let Some(place) = self.places.get(&config.nbd) {
-            return Ok(Arc::clone(&place.server));
+    /// Hands an export out where its configuration says.
+    fn serve(&mut self, config: &ExportConfig, export: &Arc<Export>) -> Result<(), String> {
+        let outlet = config.outlet()?;
+        if let Some(Served { server: Server::Nbd(server), .. }) = self.outlets.get(&outlet) {
+            server.add(Arc::clone(export));
+            return Ok(());
         }
-        let (listener, file) = match &config.nbd {
-            Address::Unix(path) => {
-                let (listener, file) =
-                    sockets::listen_at(path, &config.access()).map_err(|error| error.to_string())?;
-                (Listener::Unix(listener), Some(file))
-            }
-            Address::Tcp(address) => (Listener::Tcp(listen_tcp(*address)?), None),
+        let listen = |path| sockets::listen_at(path, &config.access()).map_err(|error| error.to_string());
+        let nbd = |listener| {
+            let server = nbd::Server::new(listener).map_err(|error| error.to_string())?;
+            server.add(Arc::clone(export));
+            Ok::<_, String>(Server::Nbd(server.into()))
         };
-        let server = Arc::new(Server::new(listener).map_err(|error| error.to_string())?);
-        self.places.insert(config.nbd.clone(), Place { server: Arc::clone(&server), _file: file });
-        Ok(server)
+        let served = match &outlet {
+            Outlet::Nbd(Address::Unix(path)) => {
+                let (listener, file) = listen(path)?;
+                Served { server: nbd(nbd::Listener::Unix(listener))?, _file: Some(file) }
+            }
+            Outlet::Nbd(Address::Tcp(address)) => {
+                Served { server: nbd(nbd::Listener::Tcp(listen_tcp(*address)?))?, _file: None }
+            }
+            Outlet::VhostUser(path) => {
+                let (listener, file) = listen(path)?;
+                let trust = if config.any_memory { Trust::Any } else { Trust::Sealed };
+                let server = vhost_user::Server::new(listener, Arc::clone(export), trust)
+                    .map_err(|error| error.to_string())?;
+                Served { server: Server::VhostUser(server.into()), _file: Some(file) }
+            }
+        };
+        self.outlets.insert(outlet, served);
+        Ok(())
     }
 
     fn update(&mut self, name: &str, phase: Option<Phase>, trouble: Option<String>) {
@@ -236,23 +268,28 @@ impl Exports {
         if begins || entry.trouble != trouble {
             let text = match (&trouble, entry.serving()) {
                 (Some(trouble), _) => trouble.clone(),
-                (None, Some(serving)) if begins => format!("{} at {}", serving.lun, entry.config.nbd),
+                (None, Some(serving)) if begins => format!("{} at {}", serving.lun, entry.outlet),
                 (None, _) => "its LUN is as it was".into(),
             };
             self.notes.push(Note { export: name.into(), note: text });
             entry.trouble = trouble;
         }
         if let Some(Phase::Serving(serving)) = old {
-            let address = entry.config.nbd.clone();
-            self.close(&address, serving);
+            let outlet = entry.outlet.clone();
+            self.close(&outlet, serving);
         }
     }
 
-    fn close(&mut self, address: &Address, serving: Box<Serving>) {
-        let server = &self.places[address].server;
-        server.remove(serving.export.name());
-        if server.is_empty() {
-            self.places.remove(address);
+    fn close(&mut self, outlet: &Outlet, serving: Box<Serving>) {
+        let is_empty = match &self.outlets[outlet].server {
+            Server::Nbd(server) => {
+                server.remove(serving.export.name());
+                server.is_empty()
+            }
+            Server::VhostUser(_) => true,
+        };
+        if is_empty {
+            self.outlets.remove(outlet);
         }
         serving.export.close();
         self.closing.push(*serving);
@@ -274,7 +311,7 @@ impl Entry {
             Phase::Ended => State::Ended,
         };
         let export = self.serving().map(|serving| &*serving.export);
-        ExportStatus::new(&self.config, state, self.trouble.clone(), export)
+        ExportStatus::new(&self.config, &self.outlet, state, self.trouble.clone(), export)
     }
 }
 

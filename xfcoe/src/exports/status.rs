@@ -1,7 +1,7 @@
 //! Exports as the operator sees them.
 
-use crate::config::ExportConfig;
-use export::nbd::Export;
+use crate::config::{ExportConfig, Outlet};
+use export::{Counters, Export};
 use indicatif::BinaryBytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -33,7 +33,8 @@ pub(super) enum State {
 pub(crate) struct ExportStatus {
     name: String,
     lun: String,
-    nbd: String,
+    /// How and where it is had.
+    at: String,
     state: State,
     /// What is against it, or with its LUN.
     trouble: Option<String>,
@@ -50,23 +51,26 @@ pub(crate) struct ExportStatus {
     trims: u64,
     failed_requests: u64,
     refused_requests: u64,
+    /// Clients whose connection ended for what they did wrong.
+    clients_cut_off: u64,
 }
 
 impl ExportStatus {
     pub(super) fn new(
         config: &ExportConfig,
+        outlet: &Outlet,
         state: State,
         trouble: Option<String>,
         export: Option<&Export>,
     ) -> Self {
         let geometry = export.map(Export::geometry);
-        let count = |counter: fn(&export::nbd::Counters) -> &AtomicU64| {
+        let count = |counter: fn(&Counters) -> &AtomicU64| {
             export.map_or(0, |export| counter(export.counters()).load(Ordering::Relaxed))
         };
         Self {
             name: config.name.clone(),
             lun: config.lun.to_string(),
-            nbd: config.nbd.to_string(),
+            at: outlet.to_string(),
             state,
             trouble,
             read_only: geometry.map_or(config.read_only, |geometry| geometry.read_only),
@@ -81,14 +85,15 @@ impl ExportStatus {
             trims: count(|counters| &counters.trims),
             failed_requests: count(|counters| &counters.failed),
             refused_requests: count(|counters| &counters.refused),
+            clients_cut_off: count(|counters| &counters.cut_off),
         }
     }
 }
 
 impl fmt::Display for ExportStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, lun, nbd, clients, reads, writes, failed_requests, refused_requests, .. } = self;
-        write!(f, "export {name}: LUN {lun} at {nbd}")?;
+        let Self { name, lun, at, clients, reads, writes, failed_requests, refused_requests, .. } = self;
+        write!(f, "export {name}: LUN {lun} at {at}")?;
         if let (Some(bytes), Some(block_bytes)) = (self.bytes, self.block_bytes) {
             write!(f, ", {} in blocks of {block_bytes}", BinaryBytes(bytes))?;
         }
@@ -104,7 +109,8 @@ impl fmt::Display for ExportStatus {
             let (read, written) = (BinaryBytes(self.read_bytes), BinaryBytes(self.written_bytes));
             write!(f, "  {clients} clients; {reads} reads of {read}, {writes} writes of {written}")?;
             write!(f, ", {} flushes, {} trims", self.flushes, self.trims)?;
-            writeln!(f, "; {failed_requests} requests failed, {refused_requests} refused")?;
+            write!(f, "; {failed_requests} requests failed, {refused_requests} refused")?;
+            writeln!(f, "; {} clients cut off", self.clients_cut_off)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::config::{Config, ConfigError, ControlConfig, ExportConfig, Paths, Por
 use crate::exports::{Exports, Note};
 use crate::orders::TakesOrders;
 use crate::session::Session;
-use export::nbd::Server;
+use crate::sockets::Accept;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -90,7 +90,7 @@ impl Daemon {
     }
 
     /// Those to whom clients of exports come.
-    pub(super) fn servers(&self) -> Vec<Arc<Server>> {
+    pub(super) fn servers(&self) -> Vec<Arc<dyn Accept>> {
         self.exports().servers()
     }
 

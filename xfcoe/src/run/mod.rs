@@ -61,7 +61,7 @@ fn stay(
         notifier.watchdog(|| daemon.is_well());
         let servers = daemon.servers();
         let orders = orders.iter().map(|&server| server as &dyn Accept);
-        let sockets: Vec<_> = orders.chain(servers.iter().map(|server| &**server as &dyn Accept)).collect();
+        let sockets: Vec<_> = orders.chain(servers.iter().map(|server| &**server)).collect();
         sockets::serve(&sockets, LOOK_INTERVAL)?;
     }
     Ok(())

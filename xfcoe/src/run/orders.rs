@@ -85,7 +85,8 @@ where
 
 impl From<&ExportAdd> for ExportConfig {
     fn from(add: &ExportAdd) -> Self {
-        let ExportAdd { name, lun, nbd, offset, length, read_only, owner, group } = add;
+        let ExportAdd { name, lun, nbd, vhost_user, any_memory, offset, length, read_only, owner, group } =
+            add;
         Self {
             name: name.clone(),
             lun: lun.clone(),
@@ -93,6 +94,8 @@ impl From<&ExportAdd> for ExportConfig {
             length: *length,
             read_only: *read_only,
             nbd: nbd.clone(),
+            vhost_user: vhost_user.clone(),
+            any_memory: *any_memory,
             owner: owner.clone(),
             group: group.clone(),
         }

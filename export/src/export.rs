@@ -1,4 +1,4 @@
-//! What is handed out at a server: a device under a name, and who uses it.
+//! What is handed out by a server: a device under a name, and who uses it.
 
 use crate::block::{BlockDevice, Geometry};
 use nix::sys::socket::{Shutdown, shutdown};
@@ -26,10 +26,12 @@ pub struct Counters {
     pub failed: AtomicU64,
     /// Requests that were wrong.
     pub refused: AtomicU64,
+    /// Clients whose connection ended for what they did wrong.
+    pub cut_off: AtomicU64,
 }
 
 impl Counters {
-    pub(super) fn add(counter: &AtomicU64, amount: u64) {
+    pub(crate) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
 }
@@ -50,6 +52,12 @@ struct Clients {
     connected: Vec<Arc<OwnedFd>>,
     /// Those that are gone, with operations still out.
     draining: usize,
+}
+
+impl Clients {
+    fn is_used(&self) -> bool {
+        !self.connected.is_empty() || self.draining > 0
+    }
 }
 
 impl Export {
@@ -99,26 +107,43 @@ impl Export {
 
     /// Waits until nothing is out any more after [`Self::close`], for `timeout` at most, and says whether that is so.
     pub fn wait_for_end(&self, timeout: Duration) -> bool {
-        let is_used = |clients: &mut Clients| !clients.connected.is_empty() || clients.draining > 0;
-        let (mut clients, _) = self
+        let (clients, _) = self
             .changed
-            .wait_timeout_while(self.lock(), timeout, is_used)
+            .wait_timeout_while(self.lock(), timeout, |clients| clients.is_used())
             .unwrap_or_else(PoisonError::into_inner);
-        !is_used(&mut clients)
+        !clients.is_used()
     }
 
-    pub(super) fn device(&self) -> &dyn BlockDevice {
+    pub(crate) fn device(&self) -> &dyn BlockDevice {
         &*self.device
     }
 
     /// Lets a client in, once nothing is out any more of those that are gone: a client that connects anew repeats
     /// what it doesn't know the end of, and its old writes must not come after the new ones. `None` once the export
     /// is closed.
-    pub(super) fn connect(self: &Arc<Self>, socket: Arc<OwnedFd>) -> Option<Connected> {
+    pub(crate) fn connect(self: &Arc<Self>, socket: Arc<OwnedFd>) -> Option<Connected> {
         let is_draining = |clients: &mut Clients| clients.draining > 0 && !clients.closed;
         let mut clients =
             self.changed.wait_while(self.lock(), is_draining).unwrap_or_else(PoisonError::into_inner);
         if clients.closed {
+            return None;
+        }
+        clients.connected.push(Arc::clone(&socket));
+        Some(Connected { export: Arc::clone(self), socket, draining: false })
+    }
+
+    /// As [`Self::connect`], once nobody else is connected either, within `patience`. `None` also if somebody is by then.
+    pub(crate) fn connect_alone(
+        self: &Arc<Self>,
+        socket: Arc<OwnedFd>,
+        patience: Duration,
+    ) -> Option<Connected> {
+        let is_taken = |clients: &mut Clients| !clients.closed && clients.is_used();
+        let (mut clients, waited) = self
+            .changed
+            .wait_timeout_while(self.lock(), patience, is_taken)
+            .unwrap_or_else(PoisonError::into_inner);
+        if clients.closed || waited.timed_out() {
             return None;
         }
         clients.connected.push(Arc::clone(&socket));
@@ -131,7 +156,7 @@ impl Export {
 }
 
 /// A client's place at an export, given back when it is dropped.
-pub(super) struct Connected {
+pub(crate) struct Connected {
     export: Arc<Export>,
     socket: Arc<OwnedFd>,
     draining: bool,
@@ -139,7 +164,7 @@ pub(super) struct Connected {
 
 impl Connected {
     /// The client is gone, and something is still out of it.
-    pub(super) fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         if !self.draining {
             self.leave().draining += 1;
             self.draining = true;

@@ -13,7 +13,7 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// Clones are the same disk.
 #[derive(Clone)]
-pub(crate) struct MemoryDisk {
+pub struct MemoryDisk {
     geometry: Geometry,
     shared: Arc<Shared>,
 }
@@ -27,7 +27,8 @@ struct Shared {
 }
 
 impl MemoryDisk {
-    pub(crate) fn new(len: usize, block_len: u32) -> Self {
+    /// A disk of zeroes.
+    pub fn new(len: usize, block_len: u32) -> Self {
         let geometry = Geometry {
             block_len,
             blocks: len as u64 / u64::from(block_len),
@@ -41,24 +42,29 @@ impl MemoryDisk {
         Self { geometry, shared: Arc::new(shared) }
     }
 
-    pub(crate) fn read_only(&self) -> Self {
+    /// The same disk, for who may not write.
+    pub fn read_only(&self) -> Self {
         let geometry = Geometry { read_only: true, ..self.geometry.clone() };
         Self { geometry, shared: Arc::clone(&self.shared) }
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    /// What is on it.
+    pub fn bytes(&self) -> Vec<u8> {
         self.shared.bytes.lock().unwrap().clone()
     }
 
-    pub(crate) fn set_stalled(&self, stalled: bool) {
+    /// Whether it stands still.
+    pub fn set_stalled(&self, stalled: bool) {
         self.shared.stalled.store(stalled, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_fails(&self, fails: bool) {
+    /// Whether everything fails from now on.
+    pub fn set_fails(&self, fails: bool) {
         self.shared.fails.store(fails, Ordering::Relaxed);
     }
 
-    pub(crate) fn outstanding(&self) -> usize {
+    /// Operations that are out, of all queues.
+    pub fn outstanding(&self) -> usize {
         self.shared.out.load(Ordering::Relaxed)
     }
 }
