@@ -3,7 +3,7 @@
 use crate::faults::FaultsConfig;
 use crate::scsi::PortAccess;
 use fc::wire::fcoe;
-use fc::wire::fip::{FcMap, FkaAdvPeriod};
+use fc::wire::fip::{FcMap, FkaAdvPeriod, Flags};
 use fc::wire::header::{MAX_PAYLOAD_LEN, MIN_MAX_PAYLOAD_LEN};
 use fc::wire::{FcId, MacAddr, Wwn};
 use serde::{Deserialize, Deserializer};
@@ -103,6 +103,35 @@ pub struct FcfConfig {
     pub keep_alives: bool,
     /// The domain of its FC_IDs, 1..=239.
     pub domain: u8,
+    /// Who provides the VN_Ports' MAC addresses.
+    pub addressing: Addressing,
+    /// Whether each initiator is in a zone of its own with all targets, so that it neither sees other initiators nor
+    /// is told of them; without, everyone sees everyone.
+    pub single_initiator_zones: bool,
+}
+
+/// Who provides the VN_Ports' MAC addresses (FC-BB-5, 7.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Addressing {
+    /// The fabric, from FC-MAP and N_Port_ID.
+    #[default]
+    Fabric,
+    /// The ENodes, which propose them.
+    Server,
+    /// Whoever the ENode wants it to be; the fabric, if it takes either.
+    Both,
+}
+
+impl Addressing {
+    /// The flags that say so.
+    pub(crate) const fn flags(self) -> Flags {
+        match self {
+            Self::Fabric => Flags::FPMA,
+            Self::Server => Flags::SPMA,
+            Self::Both => Flags::FPMA.with(Flags::SPMA),
+        }
+    }
 }
 
 impl Default for FcfConfig {
@@ -117,6 +146,8 @@ impl Default for FcfConfig {
             fka_adv_period_ms: FkaAdvPeriod::DEFAULT_MS,
             keep_alives: true,
             domain: 1,
+            addressing: Addressing::default(),
+            single_initiator_zones: false,
         }
     }
 }

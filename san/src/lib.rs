@@ -39,7 +39,9 @@ pub mod thread;
 mod topology;
 mod vn2vn;
 
-pub use config::{ConfigError, FcfConfig, LunConfig, MAX_LUNS, MAX_TARGETS, Mode, SanConfig, TargetConfig};
+pub use config::{
+    Addressing, ConfigError, FcfConfig, LunConfig, MAX_LUNS, MAX_TARGETS, Mode, SanConfig, TargetConfig,
+};
 pub use counters::Counters;
 pub use faults::{CommandFailure, Fault, FaultsConfig, FrameFate, FrameKind, LoginKind};
 pub use orders::{Death, Order, OrderError};

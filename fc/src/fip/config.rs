@@ -72,16 +72,19 @@ pub enum Preferred {
 pub enum Addressing {
     /// The fabric: FC-MAP and N_Port_ID (FPMA).
     Fabric,
-    /// The ENode proposes them (SPMA).
+    /// The ENode proposes its own, for all of its VN_Ports (SPMA).
     Server,
+    /// Whichever of them the FCF grants.
+    Either,
 }
 
 impl Addressing {
-    /// The flag that says so.
-    pub const fn flag(self) -> Flags {
+    /// The flags that say so.
+    pub const fn flags(self) -> Flags {
         match self {
             Self::Fabric => Flags::FPMA,
             Self::Server => Flags::SPMA,
+            Self::Either => Flags::FPMA.with(Flags::SPMA),
         }
     }
 }

@@ -77,6 +77,8 @@ pub enum Refusal {
     NoFabricAddresses,
     /// It doesn't take MAC addresses that the ENode proposes.
     NoServerAddresses,
+    /// Neither of them.
+    NoAddresses,
     /// No FPMA can begin with its FC-MAP.
     BadFcMap(FcMap),
     /// The configuration wants another FC-MAP.
@@ -104,6 +106,9 @@ impl fmt::Display for Refusal {
             Self::NotAvailable => f.write_str("it takes no logins (A bit clear)"),
             Self::NoFabricAddresses => f.write_str("it provides no MAC addresses (FP bit clear)"),
             Self::NoServerAddresses => f.write_str("it takes no proposed MAC addresses (SP bit clear)"),
+            Self::NoAddresses => f.write_str(
+                "it neither provides MAC addresses nor takes proposed ones (FP and SP bits clear)",
+            ),
             Self::BadFcMap(map) => write!(f, "its FC-MAP {map} can't begin a unicast MAC address"),
             Self::OtherFcMap { wanted, advertised } => {
                 write!(f, "its FC-MAP is {advertised}, {wanted} is configured")
@@ -151,10 +156,11 @@ impl Entry {
         if !flags.has(Flags::AVAILABLE) {
             return Some(Refusal::NotAvailable);
         }
-        if !flags.has(config.addressing.flag()) {
+        if flags.common(config.addressing.flags()) == Flags::NONE {
             return Some(match config.addressing {
                 Addressing::Fabric => Refusal::NoFabricAddresses,
                 Addressing::Server => Refusal::NoServerAddresses,
+                Addressing::Either => Refusal::NoAddresses,
             });
         }
         if map.0[0] & 1 != 0 || map.0 == [0; 3] {

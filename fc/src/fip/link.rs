@@ -4,8 +4,8 @@ use super::discovery::Lan;
 use super::fcf::Fcf;
 use crate::jitter::Jitter;
 use crate::time::{Duration, Instant};
-use crate::wire::MacAddr;
 use crate::wire::fip::VxPort;
+use crate::wire::{MacAddr, Wwn};
 use alloc::vec::Vec;
 
 /// The most VN_Ports of one ENode: 128 virtual machines with four ports each.
@@ -49,12 +49,12 @@ impl Link {
         self.keep_alive_at = self.keep_alive_at.min(now + fcf.fka.period());
     }
 
-    /// Adds a VN_Port, or replaces the one with its MAC. `false` if there are too many.
+    /// Adds a VN_Port, or replaces the one with its WWPN. `false` if there are too many.
     ///
     /// The first keep-alives come at a random time within their periods: many ENodes that log in at once after
     /// a switch's restart shall not stay in step.
     pub(super) fn add(&mut self, now: Instant, id: VxPort, jitter: &mut Jitter) -> bool {
-        self.remove(id.mac);
+        self.remove(id.port_name);
         if self.vn_ports.len() == MAX_VN_PORTS {
             return false;
         }
@@ -66,8 +66,8 @@ impl Link {
         true
     }
 
-    pub(super) fn remove(&mut self, mac: MacAddr) {
-        self.vn_ports.retain(|port| port.id.mac != mac);
+    pub(super) fn remove(&mut self, port_name: Wwn) {
+        self.vn_ports.retain(|port| port.id.port_name != port_name);
     }
 
     /// Removes the VN_Ports that `is_cleared` picks, and gives them.

@@ -41,10 +41,10 @@ pub use link::MAX_VN_PORTS;
 
 use crate::jitter::Jitter;
 use crate::time::{Duration, Instant};
-use crate::wire::MacAddr;
 use crate::wire::ethernet::VlanTag;
 use crate::wire::fip::{Descriptor, Els, ElsKind, FipFrame, Flags, Operation, VxPort};
 use crate::wire::header::FcHeader;
+use crate::wire::{MacAddr, Wwn};
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -151,8 +151,8 @@ impl Enode {
 
     /// Sends an ELS to the selected FCF; the reply comes as [`Event::ElsReply`], or never.
     ///
-    /// `mac` goes into the MAC descriptor: for FLOGI and FDISC zero, or the proposed address where the server
-    /// provides it; for LOGO the VN_Port's (FC-BB-5, 7.9.8).
+    /// The MAC descriptor of FLOGI and FDISC has the ENode's own address where that is proposed, and zero where the
+    /// fabric provides one; that of LOGO has `mac`, the VN_Port's (FC-BB-5, 7.9.8).
     ///
     /// # Panics
     /// If the payload isn't whole words, at least one.
@@ -166,27 +166,30 @@ impl Enode {
         let State::Linked(link) = &self.state else { return Err(NotLinked) };
         assert!(!payload.is_empty(), "an ELS has a command word");
         let (destination, vlan) = (link.fcf.mac, link.lan.vlan);
+        let flags = self.config.addressing.flags().common(link.fcf.flags);
+        let mac = match kind {
+            ElsKind::Flogi | ElsKind::Fdisc if flags.has(Flags::SPMA) => self.config.mac,
+            ElsKind::Flogi | ElsKind::Fdisc => MacAddr::ZERO,
+            ElsKind::Logo | ElsKind::Elp => mac,
+        };
         let els = Descriptor::Els(Els { kind, header, payload: payload.to_vec() });
-        let request = FipFrame::new(
-            Operation::LINK_SERVICE_REQUEST,
-            self.config.addressing.flag(),
-            vec![els, Descriptor::Mac(mac)],
-        );
+        let descriptors = vec![els, Descriptor::Mac(mac)];
+        let request = FipFrame::new(Operation::LINK_SERVICE_REQUEST, flags, descriptors);
         self.send(destination, self.config.mac, vlan, &request);
         Ok(())
     }
 
     /// Keeps a VN_Port's virtual link alive from now on: its FLOGI or FDISC was accepted. It replaces one with
-    /// the same MAC address, and ends with the FCF.
+    /// the same WWPN, and ends with the FCF.
     pub fn add_vn_port(&mut self, now: Instant, port: VxPort) -> Result<(), VnPortError> {
         let State::Linked(link) = &mut self.state else { return Err(VnPortError::NotLinked) };
         if link.add(now, port, &mut self.jitter) { Ok(()) } else { Err(VnPortError::TooMany) }
     }
 
     /// The VN_Port logged out.
-    pub fn remove_vn_port(&mut self, mac: MacAddr) {
+    pub fn remove_vn_port(&mut self, port_name: Wwn) {
         if let State::Linked(link) = &mut self.state {
-            link.remove(mac);
+            link.remove(port_name);
         }
     }
 
@@ -381,7 +384,7 @@ impl Enode {
     fn send_solicitation(&mut self, destination: MacAddr, vlan: Option<VlanTag>) {
         let solicitation = FipFrame::new(
             Operation::SOLICITATION,
-            self.config.addressing.flag(),
+            self.config.addressing.flags(),
             vec![
                 Descriptor::Mac(self.config.mac),
                 Descriptor::Name(self.config.node_name),
@@ -400,7 +403,7 @@ impl Enode {
                 port.mac
             }
         };
-        let frame = FipFrame::new(Operation::KEEP_ALIVE, self.config.addressing.flag(), descriptors);
+        let frame = FipFrame::new(Operation::KEEP_ALIVE, self.config.addressing.flags(), descriptors);
         self.send(destination, source, vlan, &frame);
     }
 

@@ -85,7 +85,7 @@ impl Fabric {
         source: MacAddr,
         frame: &FipFrame,
     ) -> Result<(), Drop> {
-        frame.mac()?;
+        let proposed = frame.mac()?;
         let els = frame.els()?;
         if els.header.d_id != FcId::F_PORT {
             return Err(Drop::Malformed);
@@ -94,34 +94,32 @@ impl Fabric {
         let result = match (els.kind, request) {
             (ElsKind::Flogi, ElsRequest::Flogi(login)) => match cx.faults.take_reject(LoginKind::Flogi) {
                 Some(reject) => Err(reject),
-                None => self.log_in(cx, source, frame.flags, &login, true),
+                None => self.log_in(cx, source, (frame.flags, proposed), &login, true),
             },
             (ElsKind::Fdisc, ElsRequest::Fdisc(login)) => match cx.faults.take_reject(LoginKind::Fdisc) {
                 Some(reject) => Err(reject),
-                None => self.log_in(cx, source, frame.flags, &login, false),
+                None => self.log_in(cx, source, (frame.flags, proposed), &login, false),
             },
             (ElsKind::Logo, ElsRequest::Logo(logo)) => self.log_out(cx, source, &els.header, &logo),
             (ElsKind::Elp, _) => Err(LsRjt::UNSUPPORTED),
             _ => return Err(Drop::Malformed),
         };
-        cx.out.fip(self.path(source), &link_service_reply(els, result));
+        cx.out.fip(self.path(source), &self.link_service_reply(els, result));
         Ok(())
     }
 
-    /// FLOGI, which begins an ENode's logins anew, and FDISC, which adds one (FC-LS-3, 6.2.2.3 and 6.2.3).
+    /// FLOGI, which begins an ENode's logins anew, and FDISC, which adds one (FC-LS-3, 6.2.2.3 and 6.2.3). `address` is
+    /// by which flags a MAC address is asked for, and the one that is proposed.
     fn log_in(
         &mut self,
         cx: &mut Context<'_>,
         enode: MacAddr,
-        flags: Flags,
+        address: (Flags, MacAddr),
         login: &LoginParameters,
         is_flogi: bool,
     ) -> Result<Granted, LsRjt> {
         let receive_len = login.common.receive_len();
-        if !flags.has(Flags::FPMA) {
-            // Server-provided addresses only: not to be had here.
-            return Err(LsRjt::UNSUPPORTED);
-        }
+        let kind = self.kind_of_address(address.0)?;
         if login.port_name == Wwn::default() {
             return Err(LsRjt::new(Reason::LOGICAL_ERROR, INVALID_PORT_NAME));
         }
@@ -138,11 +136,17 @@ impl Fabric {
             }
         }
         self.end_earlier(cx, enode, login.port_name);
+        if kind == Flags::SPMA && !self.is_free(address.1, enode) {
+            return Err(LsRjt::new(Reason::UNABLE, Explanation::NONE));
+        }
         let Some(id) = self.logins.place_for(login.port_name) else {
             return Err(LsRjt::new(Reason::UNABLE, Explanation::NO_RESOURCES));
         };
         let fc_id = self.logins.fc_id(id);
-        let mac = MacAddr::fabric_provided(self.config.fc_map.0, fc_id);
+        let mac = match kind {
+            Flags::SPMA => address.1,
+            _ => MacAddr::fabric_provided(self.config.fc_map.0, fc_id),
+        };
         let port = Sender {
             login: id,
             fc_id,
@@ -158,9 +162,24 @@ impl Fabric {
             knows_name_server: false,
             scn: None,
             fc4_types: [0; 32],
+            is_target: false,
         };
         self.begin_login(login, is_flogi);
-        Ok(Granted { fc_id, mac, reply: ElsReply::Login(self.fabric_parameters()) })
+        Ok(Granted { fc_id, mac, kind, reply: ElsReply::Login(self.fabric_parameters()) })
+    }
+
+    /// Of the kinds of MAC addresses that an ENode asks for the one that it gets; of both, the fabric's.
+    fn kind_of_address(&self, asked: Flags) -> Result<Flags, LsRjt> {
+        let common = asked.common(self.config.addressing.flags());
+        let kind = [Flags::FPMA, Flags::SPMA].into_iter().find(|&kind| common.has(kind));
+        kind.ok_or(LsRjt::UNSUPPORTED)
+    }
+
+    /// Whether an ENode may have this address for a VN_Port, as for others of its own. That an ENode at another FCF has
+    /// it, nobody here can know.
+    fn is_free(&self, mac: MacAddr, enode: MacAddr) -> bool {
+        let is_anothers = |login: &Login| login.port.path.destination == mac && login.enode != enode;
+        mac.is_unicast() && mac != self.config.mac && !self.logins.iter().any(is_anothers)
     }
 
     /// A port that logs in again has lost what it had. One that comes from elsewhere has moved: its old ENode is
@@ -186,7 +205,8 @@ impl Fabric {
             return Err(LsRjt::LOGIN_REQUIRED);
         };
         self.end_login(port.login, cx.now);
-        Ok(Granted { fc_id: port.fc_id, mac: port.path.destination, reply: ElsReply::Accept })
+        let kind = self.config.addressing.flags();
+        Ok(Granted { fc_id: port.fc_id, mac: port.path.destination, kind, reply: ElsReply::Accept })
     }
 
     /// What the F_Port says of itself in an LS_ACC (FC-LS-3, 6.6.2.4).
@@ -225,6 +245,21 @@ impl Fabric {
         Ok(())
     }
 
+    fn link_service_reply(&self, request: &Els, result: Result<Granted, LsRjt>) -> FipFrame {
+        let mut header = reply_header(&request.header, RCtl::ELS_REPLY);
+        let (reply, mac, flags) = match result {
+            Ok(Granted { fc_id, mac, kind, reply }) => {
+                header.d_id = fc_id;
+                (reply, Some(mac), kind)
+            }
+            Err(reject) => (reject.into(), None, self.config.addressing.flags()),
+        };
+        let els = Els { kind: request.kind, header, payload: reply.to_payload() };
+        let mut descriptors = vec![Descriptor::Els(els)];
+        descriptors.extend(mac.map(Descriptor::Mac));
+        FipFrame::new(Operation::LINK_SERVICE_REPLY, flags, descriptors)
+    }
+
     fn known_port(&self, enode: MacAddr, claimed: &VxPort) -> Option<LoginId> {
         let login = self.logins.of_fc_id(claimed.fc_id)?;
         (vx_port(&login.port) == *claimed && login.enode == enode).then_some(login.port.login)
@@ -238,20 +273,7 @@ const LARGEST_RECEIVE_LEN: u16 = fc::wire::header::MAX_PAYLOAD_LEN as u16;
 struct Granted {
     fc_id: FcId,
     mac: MacAddr,
+    /// The flag of the MAC address's kind.
+    kind: Flags,
     reply: ElsReply,
-}
-
-fn link_service_reply(request: &Els, result: Result<Granted, LsRjt>) -> FipFrame {
-    let mut header = reply_header(&request.header, RCtl::ELS_REPLY);
-    let (reply, mac) = match result {
-        Ok(Granted { fc_id, mac, reply }) => {
-            header.d_id = fc_id;
-            (reply, Some(mac))
-        }
-        Err(reject) => (reject.into(), None),
-    };
-    let els = Els { kind: request.kind, header, payload: reply.to_payload() };
-    let mut descriptors = vec![Descriptor::Els(els)];
-    descriptors.extend(mac.map(Descriptor::Mac));
-    FipFrame::new(Operation::LINK_SERVICE_REPLY, Flags::FPMA, descriptors)
 }

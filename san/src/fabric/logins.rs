@@ -33,6 +33,8 @@ pub(super) struct Login {
     pub(super) scn: Option<ScrFunction>,
     /// The FC-4 types that it registered.
     pub(super) fc4_types: [u8; 32],
+    /// It registered as a target.
+    pub(super) is_target: bool,
 }
 
 #[derive(Debug)]
@@ -154,6 +156,7 @@ mod tests {
             knows_name_server: false,
             scn: None,
             fc4_types: [0; 32],
+            is_target: false,
         });
         Some(fc_id)
     }

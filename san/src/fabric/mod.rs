@@ -185,7 +185,7 @@ impl Fabric {
         };
         FipFrame::new(
             Operation::ADVERTISEMENT,
-            Flags::FPMA.with(Flags::AVAILABLE).with(Flags::F_PORT).with(flags),
+            self.config.addressing.flags().with(Flags::AVAILABLE).with(Flags::F_PORT).with(flags),
             vec![
                 Descriptor::Priority(self.config.priority),
                 Descriptor::Mac(self.config.mac),
@@ -247,14 +247,21 @@ impl Fabric {
         if is_flogi {
             enode.flogi = Some(login.port.login);
         }
-        self.changes.note(login.port.fc_id);
+        self.note_change(&login);
         self.logins.begin(login);
+    }
+
+    /// A VN_Port has come, gone or registered something: told to whoever is in a zone with it.
+    fn note_change(&mut self, login: &Login) {
+        if login.is_target || !self.config.single_initiator_zones {
+            self.changes.note(login.port.fc_id);
+        }
     }
 
     fn end_login(&mut self, id: LoginId, now: Instant) {
         let Some(login) = self.logins.end(id, now) else { return };
         self.ended.push(id);
-        self.changes.note(login.port.fc_id);
+        self.note_change(&login);
         let enode = self.enodes.get_mut(&login.enode).expect("an ENode stays while it has logins");
         enode.logins -= 1;
         if enode.flogi == Some(id) {

@@ -1,12 +1,13 @@
 //! The name server: who is there, and what they speak (FC-GS-7, 5.2).
 
+use super::logins::Login;
 use super::{Fabric, target_fc_id};
 use crate::config::SanConfig;
-use crate::context::{Context, Incoming, reply_header};
+use crate::context::{Context, Incoming, LoginId, reply_header};
 use crate::counters::Drop;
 use fc::wire::ct::{
-    CtCommand, CtExplanation, CtPreamble, CtReason, CtReject, GidFtEntry, GpnFtEntry, NameServerRequest,
-    PortScope,
+    CtCommand, CtExplanation, CtPreamble, CtReason, CtReject, FEATURE_TARGET, GidFtEntry, GpnFtEntry,
+    NameServerRequest, PortScope,
 };
 use fc::wire::fip::Fc4Attributes;
 use fc::wire::header::{FcType, RCtl};
@@ -107,50 +108,54 @@ impl Fabric {
         request: NameServerRequest,
     ) -> Result<Vec<u8>, CtReject> {
         let no_id = reject(CtReason::UNABLE, CtExplanation::ID_NOT_REGISTERED);
+        let from = frame.from.login;
         match request {
             NameServerRequest::GpnId(id) => {
-                self.registered(id).map(|port| port.port_name.0.to_vec()).ok_or(no_id)
+                self.registered(from, id).map(|port| port.port_name.0.to_vec()).ok_or(no_id)
             }
             NameServerRequest::GnnId(id) => {
-                self.registered(id).map(|port| port.node_name.0.to_vec()).ok_or(no_id)
+                self.registered(from, id).map(|port| port.node_name.0.to_vec()).ok_or(no_id)
             }
             NameServerRequest::GidPn(name) => {
                 let target = self.plugged().find(|target| target.port_name == name);
-                let port = self.logins.of_name(name).map(|login| login.port.fc_id);
+                let port = self.logins.of_name(name).filter(|login| self.is_visible(from, login));
+                let port = port.map(|login| login.port.fc_id);
                 let id = target.map(|target| target.fc_id).or(port);
                 let no_name = reject(CtReason::UNABLE, CtExplanation::PORT_NAME_NOT_REGISTERED);
                 id.map(|id| id.to_u32().to_be_bytes().to_vec()).ok_or(no_name)
             }
-            NameServerRequest::GidFt(scope) => {
-                self.list(scope, |port, is_last| GidFtEntry::new(port.fc_id, is_last).as_bytes().to_vec())
-            }
-            NameServerRequest::GpnFt(scope) => self.list(scope, |port, is_last| {
+            NameServerRequest::GidFt(scope) => self
+                .list(from, scope, |port, is_last| GidFtEntry::new(port.fc_id, is_last).as_bytes().to_vec()),
+            NameServerRequest::GpnFt(scope) => self.list(from, scope, |port, is_last| {
                 GpnFtEntry::new(port.fc_id, port.port_name, is_last).as_bytes().to_vec()
             }),
             NameServerRequest::RnnId(id, name) => {
                 own(frame, id)?;
-                self.logins.get_mut(frame.from.login).expect("frames come from logins").node_name = name;
+                self.logins.get_mut(from).expect("frames come from logins").node_name = name;
                 Ok(Vec::new())
             }
             NameServerRequest::RftId(id, types) => {
                 own(frame, id)?;
-                self.logins.get_mut(frame.from.login).expect("frames come from logins").fc4_types = types;
-                self.changes.note(id);
+                self.logins.get_mut(from).expect("frames come from logins").fc4_types = types;
+                self.registered_anew(from);
                 Ok(Vec::new())
             }
-            NameServerRequest::RffId { id, fc_type, .. } => {
+            NameServerRequest::RffId { id, fc_type, features } => {
                 own(frame, id)?;
-                let login = self.logins.get(frame.from.login).expect("frames come from logins");
+                let login = self.logins.get_mut(from).expect("frames come from logins");
                 if !speaks(&login.fc4_types, fc_type) {
                     return Err(reject(CtReason::UNABLE, CtExplanation::TYPE_NOT_REGISTERED));
                 }
-                self.changes.note(id);
+                if fc_type == FcType::FCP {
+                    login.is_target = features & FEATURE_TARGET != 0;
+                }
+                self.registered_anew(from);
                 Ok(Vec::new())
             }
             // Symbolic names are taken and not kept: nothing here gives them out.
             NameServerRequest::RspnId(id, _) => own(frame, id).map(|()| Vec::new()),
             NameServerRequest::RsnnNn(name, _) => {
-                let login = self.logins.get(frame.from.login).expect("frames come from logins");
+                let login = self.logins.get(from).expect("frames come from logins");
                 if login.node_name == name {
                     Ok(Vec::new())
                 } else {
@@ -162,18 +167,30 @@ impl Fabric {
         }
     }
 
-    fn registered(&self, id: FcId) -> Option<Registered> {
+    fn registered_anew(&mut self, id: LoginId) {
+        let login = self.logins.get(id).expect("frames come from logins").clone();
+        self.note_change(&login);
+    }
+
+    /// Whether a VN_Port is in a zone with another one.
+    fn is_visible(&self, to: LoginId, login: &Login) -> bool {
+        let is_target = |to: &Login| to.is_target;
+        !self.config.single_initiator_zones || login.is_target || self.logins.get(to).is_some_and(is_target)
+    }
+
+    fn registered(&self, from: LoginId, id: FcId) -> Option<Registered> {
         let target = self.plugged().find(|target| target.fc_id == id);
         if let Some(TargetName { fc_id, port_name, node_name, .. }) = target {
             return Some(Registered { fc_id, port_name, node_name });
         }
-        let login = self.logins.of_fc_id(id)?;
+        let login = self.logins.of_fc_id(id).filter(|login| self.is_visible(from, login))?;
         Some(Registered { fc_id: id, port_name: login.port.port_name, node_name: login.node_name })
     }
 
-    /// The entries of all ports in `scope`.
+    /// The entries of all ports in `scope` that are in a zone with who asks.
     fn list(
         &self,
+        from: LoginId,
         scope: PortScope,
         entry: impl Fn(Registered, bool) -> Vec<u8>,
     ) -> Result<Vec<u8>, CtReject> {
@@ -181,7 +198,9 @@ impl Fabric {
             let TargetName { fc_id, port_name, node_name, .. } = target;
             Registered { fc_id, port_name, node_name }
         });
-        let ports = self.logins.iter().filter(|login| speaks(&login.fc4_types, scope.fc_type)).map(|login| {
+        let is_listed =
+            |login: &&Login| speaks(&login.fc4_types, scope.fc_type) && self.is_visible(from, login);
+        let ports = self.logins.iter().filter(is_listed).map(|login| {
             let port = &login.port;
             Registered { fc_id: port.fc_id, port_name: port.port_name, node_name: login.node_name }
         });

@@ -2,7 +2,7 @@
 
 use super::host::{FcFrame, Host, Io, Net, Seen, TARGET, What, cmnd, request_header, wwpn};
 use super::io::read_10;
-use crate::{Order, San};
+use crate::{Addressing, Order, San};
 use datapath::port::memory::{MemoryConfig, wire};
 use fc::time::Duration;
 use fc::wire::els::{ElsReply, ElsRequest, Explanation, Login, Logo, LsRjt, Reason, common_features};
@@ -111,6 +111,59 @@ fn logins_that_make_no_sense_are_rejected() {
         assert_eq!(rejected(&reply, &request), expected);
     }
     assert_eq!(net.san.stats().logins, 0);
+}
+
+#[test]
+fn mac_addresses_are_of_the_kind_that_both_sides_can() {
+    let (fpma, spma) = (Flags::FPMA, Flags::SPMA);
+    let (both, proposed) = (fpma.with(spma), ENODE);
+    for (addressing, asked, granted) in [
+        (Addressing::Fabric, fpma, Some(fpma)),
+        (Addressing::Fabric, both, Some(fpma)),
+        (Addressing::Fabric, spma, None),
+        (Addressing::Server, fpma, None),
+        (Addressing::Server, both, Some(spma)),
+        (Addressing::Both, both, Some(fpma)),
+        (Addressing::Both, spma, Some(spma)),
+        (Addressing::Both, Flags::NONE, None),
+    ] {
+        let mut config = Net::small();
+        config.fcf.addressing = addressing;
+        let mut net = Net::new(&config);
+        for kind in [ElsKind::Flogi, ElsKind::Fdisc] {
+            let name = if kind == ElsKind::Flogi { wwpn(1) } else { wwpn(11) };
+            let login = Login::fabric(name, name, 2112);
+            let request =
+                if kind == ElsKind::Flogi { ElsRequest::Flogi(login) } else { ElsRequest::Fdisc(login) };
+            let reply = net.link_service_by(ENODE, (asked, proposed), (kind, FcId::UNASSIGNED), &request);
+            let Some(granted) = granted else {
+                let reason = if kind == ElsKind::Flogi { "no such address" } else { "no login either" };
+                assert_eq!(rejected(&reply, &request), LsRjt::UNSUPPORTED, "{reason}");
+                continue;
+            };
+            let id = reply.els().unwrap().header.d_id;
+            let fabrics = MacAddr::fabric_provided(config.fcf.fc_map.0, id);
+            let mac = if granted == spma { proposed } else { fabrics };
+            assert_eq!((reply.flags, reply.mac()), (granted, Ok(mac)), "{addressing:?} {asked:?}");
+        }
+        assert_eq!(net.san.stats().logins, if granted.is_some() { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn a_proposed_address_is_an_enodes_own() {
+    let mut config = Net::small();
+    config.fcf.addressing = Addressing::Both;
+    let mut net = Net::new(&config);
+    let host = net.log_in_fabric(1);
+    let other = MacAddr([2, 0, 0, 0, 0, 2]);
+    let request = ElsRequest::Flogi(Login::fabric(wwpn(2), wwpn(2), 2112));
+    let unable = LsRjt::new(Reason::UNABLE, Explanation::NONE);
+    for taken in [host.mac, config.fcf.mac, MacAddr::ZERO, MacAddr::ALL_ENODE] {
+        let login = (ElsKind::Flogi, FcId::UNASSIGNED);
+        let reply = net.link_service_by(other, (Flags::SPMA, taken), login, &request);
+        assert_eq!(rejected(&reply, &request), unable, "{taken}");
+    }
 }
 
 #[test]

@@ -153,11 +153,22 @@ impl Net {
         s_id: FcId,
         request: &ElsRequest,
     ) -> FipFrame {
+        self.link_service_by(source, (Flags::FPMA, MacAddr::ZERO), (kind, s_id), request)
+    }
+
+    /// The same, which asks for such a MAC address.
+    pub(super) fn link_service_by(
+        &mut self,
+        source: MacAddr,
+        (flags, mac): (Flags, MacAddr),
+        (kind, s_id): (ElsKind, FcId),
+        request: &ElsRequest,
+    ) -> FipFrame {
         let header = FcHeader { fc_type: FcType::ELS, ..request_header(s_id, FcId::F_PORT, 0x11) };
         let header = FcHeader { r_ctl: RCtl::ELS_REQUEST, ..header };
         let els = Els { kind, header, payload: request.to_payload() };
-        let descriptors = vec![Descriptor::Els(els), Descriptor::Mac(MacAddr::ZERO)];
-        let frame = FipFrame::new(Operation::LINK_SERVICE_REQUEST, Flags::FPMA, descriptors);
+        let descriptors = vec![Descriptor::Els(els), Descriptor::Mac(mac)];
+        let frame = FipFrame::new(Operation::LINK_SERVICE_REQUEST, flags, descriptors);
         self.push_fip(source, self.config.fcf.mac, &frame);
         let is_reply = |frame: &FipFrame| frame.operation == Operation::LINK_SERVICE_REPLY;
         let fip = |seen: Seen| match seen.what {

@@ -1,7 +1,7 @@
 //! The name server, state changes and the other well-known addresses.
 
 use super::host::{FcFrame, Host, Net, TARGET, request_header};
-use crate::{LunConfig, SanConfig, TargetConfig};
+use crate::{LunConfig, Order, SanConfig, TargetConfig};
 use fc::time::Duration;
 use fc::wire::ct::{
     CtCommand, CtExplanation, CtPreamble, CtReason, CtReject, GpnFtEntry, NameServerRequest, PortEntries,
@@ -39,6 +39,16 @@ impl Net {
         let types = Fc4Attributes::NONE.with(FcType::FCP, 0).types;
         self.ct(host, &NameServerRequest::RftId(host.id, types).to_payload()).unwrap();
     }
+}
+
+/// The RSCNs among these frames.
+fn rscns(frames: Vec<FcFrame>) -> Vec<(FcHeader, Vec<RscnPage>)> {
+    let frames = frames.into_iter().filter(|frame| frame.header.r_ctl == RCtl::ELS_REQUEST);
+    let rscn = |frame: FcFrame| match ElsRequest::parse(&frame.payload).unwrap() {
+        ElsRequest::Rscn(pages) => (frame.header, pages),
+        other => panic!("{other:?}"),
+    };
+    frames.map(rscn).collect()
 }
 
 #[test]
@@ -153,15 +163,6 @@ fn state_changes_are_told_to_those_who_asked() {
     let mut net = Net::new(&Net::small());
     let (a, b) = (net.log_in_fabric(1), net.log_in_fabric(2));
     assert_eq!(net.els(&a, FcId::FABRIC_CONTROLLER, &ElsRequest::Scr(ScrFunction::FULL)), ElsReply::Accept);
-    let rscns = |frames: Vec<FcFrame>| {
-        let is_rscn = |frame: &FcFrame| frame.header.r_ctl == RCtl::ELS_REQUEST;
-        let frames = frames.into_iter().filter(is_rscn);
-        let rscn = |frame: FcFrame| match ElsRequest::parse(&frame.payload).unwrap() {
-            ElsRequest::Rscn(pages) => (frame.header, pages),
-            other => panic!("{other:?}"),
-        };
-        frames.map(rscn).collect::<Vec<(FcHeader, Vec<RscnPage>)>>()
-    };
     let parameters = Login::n_port(b.wwpn, b.wwpn, 2112, Duration::from_secs(2));
     net.els(&b, FcId::NAME_SERVER, &ElsRequest::Plogi(parameters));
     let types = Fc4Attributes::NONE.with(FcType::FCP, 0).types;
@@ -192,6 +193,45 @@ fn state_changes_are_told_to_those_who_asked() {
     net.els(&a, FcId::FABRIC_CONTROLLER, &ElsRequest::Scr(ScrFunction::CLEAR));
     net.log_in_fabric(4);
     assert!(rscns(net.run_fc()).is_empty());
+}
+
+#[test]
+fn initiators_in_zones_of_their_own_see_targets_only() {
+    let mut config = Net::small();
+    config.fcf.single_initiator_zones = true;
+    let mut net = Net::new(&config);
+    let (a, b) = (net.log_in_fabric(1), net.log_in_fabric(2));
+    for host in [&a, &b] {
+        net.register(host);
+        net.els(host, FcId::FABRIC_CONTROLLER, &ElsRequest::Scr(ScrFunction::FULL));
+    }
+    net.run();
+    let list = |net: &mut Net, who: &Host| {
+        let body =
+            net.ct(who, &NameServerRequest::GpnFt(PortScope::fabric(FcType::FCP)).to_payload()).unwrap();
+        PortEntries::<GpnFtEntry>::new(&body).map(|entry| entry.unwrap().id).collect::<Vec<_>>()
+    };
+    let knows = |net: &mut Net, who: &Host, of: &Host| {
+        let by_id = net.ct(who, &NameServerRequest::GpnId(of.id).to_payload()).is_ok();
+        let by_name = net.ct(who, &NameServerRequest::GidPn(of.wwpn).to_payload()).is_ok();
+        assert_eq!(by_id, by_name);
+        by_id
+    };
+    assert_eq!((list(&mut net, &a), knows(&mut net, &a, &b)), (vec![TARGET], false));
+    net.log_in_fabric(3);
+    assert!(rscns(net.run_fc()).is_empty(), "who comes is nobody's news");
+
+    // One that registers as a target is everyone's.
+    let features = NameServerRequest::RffId { id: b.id, features: 3, fc_type: FcType::FCP };
+    net.ct(&b, &features.to_payload()).unwrap();
+    assert_eq!((list(&mut net, &a), knows(&mut net, &a, &b)), (vec![TARGET, b.id], true));
+    assert!(knows(&mut net, &b, &a));
+    net.san.order(net.now, &Order::ClearLink { initiator: b.wwpn }).unwrap();
+    let told = rscns(net.run_fc());
+    assert_eq!(
+        told.iter().map(|(header, pages)| (header.d_id, pages[0].id)).collect::<Vec<_>>(),
+        [(a.id, b.id)]
+    );
 }
 
 #[test]

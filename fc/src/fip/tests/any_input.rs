@@ -108,7 +108,7 @@ fn take(bench: &mut Bench, step: Step) {
         Step::AddPort(number) => {
             let _ = bench.enode.add_vn_port(bench.now, vn_port(number));
         }
-        Step::RemovePort(number) => bench.enode.remove_vn_port(vn_port(number).mac),
+        Step::RemovePort(number) => bench.enode.remove_vn_port(vn_port(number).port_name),
         Step::Login => {
             let header = els_header(FcId::F_PORT, FcId::UNASSIGNED);
             let _ = bench.enode.send_els(ElsKind::Flogi, header, &[4, 0, 0, 0], MacAddr::ZERO);

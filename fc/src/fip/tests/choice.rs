@@ -60,12 +60,16 @@ fn a_refused_fcf_says_why() {
     let other = FcMap([0x0e, 0xfc, 0x01]);
     let wants_default = Config { fc_map: Some(FcMap::DEFAULT), ..config(VlanChoice::Untagged) };
     let server = Config { addressing: Addressing::Server, ..config(VlanChoice::Untagged) };
+    let either = Config { addressing: Addressing::Either, ..server };
     let any = config(VlanChoice::Untagged);
     for (config, fcf, refusal) in [
         (any, TestFcf { flags: Flags::FPMA, ..fcf }, Some(Refusal::NotAvailable)),
         (any, TestFcf { flags: Flags::AVAILABLE, ..fcf }, Some(Refusal::NoFabricAddresses)),
         (server, fcf, Some(Refusal::NoServerAddresses)),
         (server, TestFcf { flags: Flags::SPMA.with(Flags::AVAILABLE), ..fcf }, None),
+        (either, TestFcf { flags: Flags::SPMA.with(Flags::AVAILABLE), ..fcf }, None),
+        (either, fcf, None),
+        (either, TestFcf { flags: Flags::AVAILABLE, ..fcf }, Some(Refusal::NoAddresses)),
         (any, with_map([0; 3]), Some(Refusal::BadFcMap(FcMap([0; 3])))),
         (any, with_map([1, 0, 0]), Some(Refusal::BadFcMap(FcMap([1, 0, 0])))),
         (any, with_map(other.0), None),
@@ -83,6 +87,40 @@ fn a_refused_fcf_says_why() {
         assert_eq!(bench.refusals(), [refusal]);
         assert_eq!(bench.selected(), if refusal.is_none() { Some(fcf.mac) } else { None });
         assert!(refusal.is_none_or(|refusal| !std::format!("{refusal}").is_empty()));
+    }
+}
+
+#[test]
+fn what_both_sides_can_is_asked_for_and_what_is_granted_is_used() {
+    let (fpma, spma) = (Flags::FPMA, Flags::SPMA);
+    let both = fpma.with(spma);
+    let port = vn_port(1);
+    let mine = MacAddr([2, 0, 0, 0, 0xfc, 0x77]);
+    for (addressing, offered, asked, proposed, grants) in [
+        (Addressing::Fabric, both, fpma, MacAddr::ZERO, &[port.mac][..]),
+        (Addressing::Server, both, spma, ENODE, &[ENODE, mine]),
+        (Addressing::Either, both, both, ENODE, &[ENODE, port.mac]),
+        (Addressing::Either, fpma, fpma, MacAddr::ZERO, &[port.mac]),
+        (Addressing::Either, spma, spma, ENODE, &[ENODE]),
+    ] {
+        let fcf = TestFcf { flags: offered.with(Flags::AVAILABLE), ..TestFcf::new(1) };
+        let mut bench = up_with(Config { addressing, ..config(VlanChoice::Untagged) }, &[fcf]);
+        bench.wait(SECOND * 2);
+        bench.events();
+        for kind in [ElsKind::Flogi, ElsKind::Fdisc] {
+            let header = els_header(FcId::F_PORT, FcId::UNASSIGNED);
+            bench.enode.send_els(kind, header, &[4, 0, 0, 0], MacAddr::ZERO).unwrap();
+            let [request] = &bench.sent()[..] else { panic!("one request") };
+            assert_eq!((request.fip.flags, request.fip.mac()), (asked, Ok(proposed)), "{addressing:?}");
+            for &granted in grants {
+                bench.receive(&fcf.reply(kind, 2, port.fc_id, &[granted]));
+                let [Event::ElsReply(reply)] = &bench.events()[..] else { panic!("one reply") };
+                assert_eq!(reply.granted_mac, Some(granted));
+            }
+        }
+        let header = els_header(FcId::F_PORT, port.fc_id);
+        bench.enode.send_els(ElsKind::Logo, header, &[5, 0, 0, 0], port.mac).unwrap();
+        assert_eq!(bench.sent()[0].fip.mac(), Ok(port.mac));
     }
 }
 

@@ -75,10 +75,10 @@ fn keep_alives_flow_while_there_are_vn_ports() {
         assert!((10..=12).contains(&own.len()), "{}", own.len());
         assert!(own.iter().all(|s| s.fip.descriptors == [Descriptor::Mac(ENODE), Descriptor::VxPort(port)]));
     }
-    bench.enode.remove_vn_port(vn_port(1).mac);
+    bench.enode.remove_vn_port(vn_port(1).port_name);
     let sent = bench.wait_with(SECOND * 100, &fcf);
     assert!(sent.iter().all(|sent| sent.ethernet.source != vn_port(1).mac));
-    bench.enode.remove_vn_port(vn_port(2).mac);
+    bench.enode.remove_vn_port(vn_port(2).port_name);
     assert!(bench.wait_with(SECOND * 300, &fcf).is_empty());
 }
 
@@ -255,7 +255,8 @@ fn vn_ports_are_bounded_and_all_of_them_are_kept_alive() {
     let mut bench = Bench::linked(&fcf);
     let port = |number: usize| {
         let fc_id = FcId::from_u32(0x01_0000 + u32::try_from(number).unwrap());
-        VxPort { mac: MacAddr::fabric_provided(FcMap::DEFAULT.0, fc_id), fc_id, port_name: Wwn::from_u64(1) }
+        // They may share the address that their ENode proposes.
+        VxPort { mac: ENODE, fc_id, port_name: Wwn::from_u64(number as u64) }
     };
     for number in 0..MAX_VN_PORTS {
         bench.enode.add_vn_port(bench.now, port(number)).unwrap();

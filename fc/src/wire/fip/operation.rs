@@ -104,6 +104,12 @@ impl Flags {
         self.0 & flags.0 == flags.0
     }
 
+    /// Those that are also among `flags`.
+    #[must_use]
+    pub const fn common(self, flags: Self) -> Self {
+        Self(self.0 & flags.0)
+    }
+
     /// These and `flags`.
     #[must_use]
     pub const fn with(self, flags: Self) -> Self {
