@@ -1,6 +1,7 @@
 //! What control needs of the world, and the loop of its thread.
 
 use crate::control::Control;
+use crate::identity::{IdentityError, Order};
 use crate::inventory::Inventory;
 use fc::messages::{Command, Completion, FromCore, ToCore};
 use fc::time::{Duration, Instant};
@@ -36,6 +37,12 @@ pub trait Edge {
 
     /// Whether someone has heard since the last time that access states have changed (SPC-4, 5.16.2.3).
     fn takes_access_for_doubtful(&mut self) -> bool;
+
+    /// How the identities are to be changed.
+    fn order(&mut self) -> Option<Order>;
+
+    /// What came of the last order.
+    fn answer(&mut self, result: Result<(), IdentityError>);
 
     /// Shows what was found.
     fn publish(&mut self, inventory: &Inventory);

@@ -2,9 +2,10 @@
 
 use fc::messages::NexusId;
 use fc::time::Duration;
-use fc::vn_port::Topology;
+use fc::vn_port::{LoginKind, Topology};
 use fc::wire::fcp::Lun;
 use fc::wire::{FcId, MacAddr, Wwn};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Everything that one interface sees.
@@ -20,10 +21,12 @@ pub struct Inventory {
     pub fcfs: Vec<FcfView>,
     /// The neighbours heard, in VN2VN.
     pub neighbours: Vec<NeighbourView>,
-    /// Our VN_Ports.
+    /// Our VN_Ports: first the interface's own.
     pub vn_ports: Vec<VnPortView>,
-    /// The target ports.
+    /// The target ports that each of our VN_Ports sees.
     pub targets: Vec<TargetView>,
+    /// MAC addresses of ours that someone else sends with, too: frames that are for us may go there.
+    pub duplicate_macs: Vec<MacAddr>,
     /// From the link coming up to the first VN_Port being logged in and registered, or having an N_Port_ID in VN2VN.
     pub login_time: Option<Duration>,
 }
@@ -167,10 +170,16 @@ pub struct NeighbourView {
 /// One of our VN_Ports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VnPortView {
+    /// The identity's name; the interface's own has none.
+    pub identity: Option<Arc<str>>,
     /// Its WWPN.
     pub port_name: Wwn,
     /// Its node's WWNN.
     pub node_name: Wwn,
+    /// By what it logs in, in a fabric.
+    pub login: LoginKind,
+    /// The MAC address that it does so by.
+    pub enode: MacAddr,
     /// Its N_Port_ID, once there is one.
     pub fc_id: Option<FcId>,
     /// Its MAC address, once there is one.
@@ -184,6 +193,10 @@ pub struct VnPortView {
 /// A target port.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TargetView {
+    /// The identity that sees it; none is the interface's own.
+    pub identity: Option<Arc<str>>,
+    /// Our VN_Port's WWPN.
+    pub vn_port: Wwn,
     /// Its WWPN.
     pub port_name: Wwn,
     /// Its WWNN.
@@ -239,8 +252,11 @@ mod tests {
         assert_eq!(seen.obstacle(), Some(Obstacle::FcfRefused { mac, reason }));
         (seen.fcfs[0].selected, seen.fcfs[0].refusal) = (true, None);
         seen.vn_ports.push(VnPortView {
+            identity: None,
             port_name: Wwn::from_u64(3),
             node_name: Wwn::from_u64(4),
+            login: LoginKind::Flogi,
+            enode: MacAddr([2, 0, 0, 0, 0, 2]),
             fc_id: None,
             mac: None,
             online: false,
@@ -250,6 +266,8 @@ mod tests {
         seen.vn_ports[0].online = true;
         assert_eq!(seen.obstacle(), Some(Obstacle::NoTarget));
         seen.targets.push(TargetView {
+            identity: None,
+            vn_port: Wwn::from_u64(3),
             port_name: Wwn::from_u64(5),
             node_name: Wwn::from_u64(6),
             fc_id: FcId([1, 1, 1]),
@@ -268,8 +286,11 @@ mod tests {
     fn the_first_obstacle_in_vn2vn_is_told() {
         let mut seen = Inventory { topology: Topology::Vn2vn, link_up: true, ..Inventory::default() };
         seen.vn_ports.push(VnPortView {
+            identity: None,
             port_name: Wwn::from_u64(3),
             node_name: Wwn::from_u64(4),
+            login: LoginKind::Flogi,
+            enode: MacAddr([2, 0, 0, 0, 0, 2]),
             fc_id: None,
             mac: None,
             online: false,

@@ -1,5 +1,6 @@
 //! Looks for logical units at the targets: fc's scans, each over its target's nexus.
 
+use crate::agenda::Agenda;
 use crate::edge::Edge;
 use crate::inventory::LunView;
 use fc::lun_scan::{LogicalUnit, LunScan, ScanCommand, ScanError, ScanEvent, ScanReply, ScanToken};
@@ -27,7 +28,9 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// The scans of all targets.
 #[derive(Debug, Default)]
 pub(crate) struct Scans {
-    targets: BTreeMap<Wwn, Target>,
+    targets: BTreeMap<NexusId, Target>,
+    /// Those that may have a command to submit, and when others will.
+    agenda: Agenda<NexusId>,
     /// Whose result a command that is out brings.
     out: BTreeMap<u64, Asked>,
     /// Commands that the core's queue had no room for: at most a scan's few for each target.
@@ -37,7 +40,7 @@ pub(crate) struct Scans {
 
 #[derive(Debug)]
 struct Target {
-    nexus: NexusId,
+    port_name: Wwn,
     /// The scan that runs, and its number: results of one before are void.
     running: Option<(u64, LunScan)>,
     /// When it began, or the last one did.
@@ -57,18 +60,18 @@ struct Target {
 
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    target: Wwn,
+    nexus: NexusId,
     scan: u64,
     token: ScanToken,
 }
 
 impl Scans {
     /// Looks at a target's logical units, from the beginning.
-    pub(crate) fn start(&mut self, now: Instant, target: Wwn, nexus: NexusId) {
+    pub(crate) fn start(&mut self, now: Instant, port_name: Wwn, nexus: NexusId) {
         let scan = (self.tag(), LunScan::new(now));
-        let luns = self.targets.remove(&target).map_or_else(Vec::new, |old| old.luns);
+        let luns = self.targets.remove(&nexus).map_or_else(Vec::new, |old| old.luns);
         let entry = Target {
-            nexus,
+            port_name,
             running: Some(scan),
             began: now,
             found: Vec::new(),
@@ -79,64 +82,62 @@ impl Scans {
             again: None,
             next_wait: FIRST_RESCAN,
         };
-        self.targets.insert(target, entry);
+        self.targets.insert(nexus, entry);
+        self.agenda.touch(nexus);
     }
 
     /// Access states may have changed: looks again at targets that have any.
     pub(crate) fn doubt_access(&mut self, now: Instant) {
-        for target in self.targets.values_mut() {
+        for (&nexus, target) in &mut self.targets {
             match target.running {
                 Some(_) => target.is_doubted = true,
-                None if target.has_asymmetric_access() => target.again = Some(target.doubted_again(now)),
+                None if target.has_asymmetric_access() => {
+                    target.again = Some(target.doubted_again(now));
+                    self.agenda.settle(nexus, target.poll_timeout());
+                }
                 None => {}
             }
         }
     }
 
-    /// Looks again at targets of which something is open, while what is known of them stays.
-    fn start_again(&mut self, now: Instant) {
-        let is_due = |entry: &Target| entry.again.is_some_and(|at| at <= now);
-        let due: Vec<_> =
-            self.targets.iter().filter(|(_, entry)| is_due(entry)).map(|(&name, _)| name).collect();
-        for name in due {
-            let scan = (self.tag(), LunScan::new(now));
-            let entry = self.targets.get_mut(&name).expect("found above");
-            (entry.running, entry.began, entry.again) = (Some(scan), now, None);
-        }
-    }
-
     /// The target is gone. What was found is remembered.
-    pub(crate) fn stop(&mut self, target: Wwn) {
-        if let Some(target) = self.targets.get_mut(&target) {
+    pub(crate) fn stop(&mut self, nexus: NexusId) {
+        if let Some(target) = self.targets.get_mut(&nexus) {
             (target.running, target.again) = (None, None);
             target.is_done = false;
+            self.agenda.forget(nexus);
         }
     }
 
     /// The target is gone for good, as it seems.
-    pub(crate) fn forget(&mut self, target: Wwn) {
-        self.targets.remove(&target);
+    pub(crate) fn forget(&mut self, nexus: NexusId) {
+        self.targets.remove(&nexus);
+        self.agenda.forget(nexus);
     }
 
     /// Submits what the scans want to know now.
     pub(crate) fn submit(&mut self, now: Instant, edge: &mut impl Edge) {
-        self.start_again(now);
         while let Some(command) = self.refused.pop_front() {
             if let Err(command) = edge.submit(command) {
                 self.refused.push_front(command);
                 return;
             }
         }
-        let mut wanted = Vec::new();
-        for (&target, entry) in &mut self.targets {
-            let Some((scan, machine)) = &mut entry.running else { continue };
-            while let Some(command) = machine.poll_command(now) {
-                wanted.push((target, *scan, entry.nexus, command));
-            }
-        }
-        for (target, scan, nexus, command) in wanted {
+        while self.agenda.take_due(now).is_some() {}
+        while let Some(nexus) = self.agenda.touched() {
             let tag = self.tag();
-            self.out.insert(tag, Asked { target, scan, token: command.token });
+            let target = self.targets.get_mut(&nexus).expect("who is gone has nothing to ask");
+            if target.again.take_if(|at| *at <= now).is_some() {
+                // While what is known of it stays.
+                (target.running, target.began) = (Some((tag, LunScan::new(now))), now);
+            }
+            let command =
+                target.running.as_mut().and_then(|(scan, machine)| Some((*scan, machine.poll_command(now)?)));
+            let Some((scan, command)) = command else {
+                self.agenda.settle(nexus, target.poll_timeout());
+                continue;
+            };
+            self.out.insert(tag, Asked { nexus, scan, token: command.token });
             if let Err(command) = edge.submit(to_command(tag, nexus, &command)) {
                 self.refused.push_back(command);
             }
@@ -146,10 +147,11 @@ impl Scans {
     /// Takes the result of a command.
     pub(crate) fn handle_completion(&mut self, now: Instant, completion: Completion) {
         let asked = self.out.remove(&completion.tag).expect("a completion has its command");
-        let Some(target) = self.targets.get_mut(&asked.target) else { return };
+        let Some(target) = self.targets.get_mut(&asked.nexus) else { return };
         let Some((_, machine)) = target.running.as_mut().filter(|(scan, _)| *scan == asked.scan) else {
             return;
         };
+        self.agenda.touch(asked.nexus);
         let buffer = completion.transfer.into_buffer().unwrap_or_default();
         let reply = completion.result.map(|ended| ScanReply {
             status: ended.status,
@@ -166,17 +168,17 @@ impl Scans {
                 }
                 ScanEvent::Failed { lun, error } => {
                     target.is_open |= error != ScanError::NoDevice;
-                    tracing::warn!(target_port = %asked.target, %lun, %error, "logical unit left out");
+                    tracing::warn!(target_port = %target.port_name, %lun, %error, "logical unit left out");
                     target.found.push(LunView { lun, unit: Err(error.to_string()) });
                 }
                 ScanEvent::ListFailed(error) => {
                     target.is_open = true;
                     target.found.clone_from(&target.luns);
-                    tracing::warn!(target_port = %asked.target, %error, "the target's logical units are not known");
+                    tracing::warn!(target_port = %target.port_name, %error, "the target's logical units are not known");
                 }
                 ScanEvent::Done { left_out } => {
                     if left_out > 0 {
-                        tracing::warn!(target_port = %asked.target, left_out, "more logical units than are looked at");
+                        tracing::warn!(target_port = %target.port_name, left_out, "more logical units than are looked at");
                     }
                     target.found.sort_by_key(|view| view.lun);
                     target.luns = std::mem::take(&mut target.found);
@@ -202,19 +204,17 @@ impl Scans {
 
     /// When [`Self::submit`] may have something next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let running = self.targets.values().filter_map(|target| target.running.as_ref());
-        let again = self.targets.values().filter_map(|target| target.again);
-        running.filter_map(|(_, machine)| machine.poll_timeout()).chain(again).min()
+        self.agenda.next_due()
     }
 
     /// Whether the target's logical units have all been looked at since its last login.
-    pub(crate) fn is_done(&self, target: Wwn) -> bool {
-        self.targets.get(&target).is_some_and(|target| target.is_done)
+    pub(crate) fn is_done(&self, nexus: NexusId) -> bool {
+        self.targets.get(&nexus).is_some_and(|target| target.is_done)
     }
 
     /// The target's logical units by the last whole scan.
-    pub(crate) fn luns(&self, target: Wwn) -> Vec<LunView> {
-        self.targets.get(&target).map_or_else(Vec::new, |target| target.luns.clone())
+    pub(crate) fn luns(&self, nexus: NexusId) -> Vec<LunView> {
+        self.targets.get(&nexus).map_or_else(Vec::new, |target| target.luns.clone())
     }
 
     fn tag(&mut self) -> u64 {
@@ -224,6 +224,12 @@ impl Scans {
 }
 
 impl Target {
+    /// When it has something to ask though nothing comes.
+    fn poll_timeout(&self) -> Option<Instant> {
+        let running = self.running.as_ref().and_then(|(_, machine)| machine.poll_timeout());
+        running.into_iter().chain(self.again).min()
+    }
+
     fn has_asymmetric_access(&self) -> bool {
         self.units().any(|unit| unit.asymmetric_access != 0)
     }

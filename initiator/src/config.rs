@@ -1,10 +1,10 @@
 //! What a program decides about its initiator.
 
 use crate::disks::Disks;
-use control::DEFAULT_DEV_LOSS;
+use control::{DEFAULT_DEV_LOSS, Identity};
 use datapath::core::thread::PollMode;
 use datapath::port::nic::NicKind;
-use fc::fip::{Preferred, VlanChoice};
+use fc::fip::{Addressing, Preferred, VlanChoice};
 use fc::vn_port::DEFAULT_RECONNECT_DELAY;
 use fc::vn_port::Topology;
 use fc::wire::Wwn;
@@ -37,6 +37,11 @@ pub struct Config {
     pub port_name: Option<Wwn>,
     /// The node's WWNN; none makes it `10:00:` and the interface's MAC address.
     pub node_name: Option<Wwn>,
+    /// Who provides the VN_Ports' MAC addresses, in a fabric.
+    pub addressing: Addressing,
+    /// VN_Ports besides the interface's own, which [`Initiator::add_identity`](crate::Initiator::add_identity) and
+    /// [`remove_identity`](crate::Initiator::remove_identity) change later.
+    pub identities: Vec<Identity>,
     /// Where its disks are found. Initiators with the same one are paths to the same disks.
     pub disks: Disks,
     /// How long requests wait when no path leads to their disk; then they fail, and later ones at once, until there is
@@ -65,6 +70,8 @@ impl Config {
             preferred_fcf: None,
             port_name: None,
             node_name: None,
+            addressing: Addressing::Fabric,
+            identities: Vec::new(),
             disks: Disks::default(),
             fast_io_fail: DEFAULT_FAST_IO_FAIL,
             dev_loss: DEFAULT_DEV_LOSS,

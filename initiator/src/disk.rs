@@ -104,6 +104,11 @@ impl Disk {
         &self.info
     }
 
+    /// The name of the identity that sees it. What several of them see is a disk for each.
+    pub fn identity(&self) -> Option<&str> {
+        self.state.identity().map(|name| &**name)
+    }
+
     /// The ways to it now.
     pub fn paths(&self) -> Vec<Path> {
         self.state.paths()

@@ -13,14 +13,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What tells a disk from all others.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum DiskKey {
+struct DiskKey {
+    /// Who sees it. Another identity may do with it what this one must not, so it is another disk then.
+    identity: Option<Arc<str>>,
+    unit: UnitKey,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum UnitKey {
     /// Its name by VPD page 83.
     Named(String),
     /// A disk without a name has one path: its target port and LUN.
     At(Wwn, [u8; 8]),
 }
 
-/// The disks of one or more ports. Logical units with the same name (SPC-4, 7.8.6) are paths to one disk.
+/// The disks of one or more ports. Logical units with the same name (SPC-4, 7.8.6), seen by identities of the same
+/// name, are paths to one disk.
 #[derive(Debug, Default)]
 pub struct DiskMap {
     choice: PathChoice,
@@ -102,10 +110,11 @@ impl DiskMap {
 fn find(port: PortNumber, fast_io_fail: Duration, target: &TargetView, view: &LunView) -> Option<Found> {
     let unit = view.unit.as_ref().ok().filter(|unit| unit.is_disk())?;
     let info = DiskInfo::new(unit);
-    let key = match unit.identity() {
-        Some(id) => DiskKey::Named(id.to_string()),
-        None => DiskKey::At(target.port_name, view.lun.0),
+    let unit_key = match unit.identity() {
+        Some(id) => UnitKey::Named(id.to_string()),
+        None => UnitKey::At(target.port_name, view.lun.0),
     };
+    let key = DiskKey { identity: target.identity.clone(), unit: unit_key };
     let path = Path {
         id: PathId { port, nexus: target.nexus, lun: view.lun },
         target: target.port_name,
@@ -163,7 +172,7 @@ impl Inner {
             match (self.disks.get(key), info) {
                 (Some(state), info) => state.update(info, paths, doubts),
                 (None, Some(info)) => {
-                    let state = DiskState::new(info, Vec::new(), choice);
+                    let state = DiskState::new(info, Vec::new(), choice).of_identity(key.identity.clone());
                     state.update(None, paths, doubts);
                     self.disks.insert(key.clone(), Arc::new(state));
                 }

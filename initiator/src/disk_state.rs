@@ -15,6 +15,8 @@ pub struct DiskState {
     /// Of what is known.
     version: AtomicU64,
     pub(crate) choice: PathChoice,
+    /// Who sees it: an identity, or the interfaces' own VN_Ports.
+    identity: Option<Arc<str>>,
     /// Queues that were made: where each begins to take turns, or those with one request each would all use one path.
     queues: AtomicUsize,
     pub(crate) ghosts: Ghosts,
@@ -77,10 +79,22 @@ impl DiskState {
             known: Mutex::new(known),
             version: AtomicU64::new(1),
             choice,
+            identity: None,
             queues: AtomicUsize::new(0),
             key: AtomicU64::new(0),
             ghosts: Ghosts::default(),
         }
+    }
+
+    /// The same as an identity of this name sees it.
+    #[must_use]
+    pub fn of_identity(self, identity: Option<Arc<str>>) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// Who sees it; none are the interfaces' own VN_Ports.
+    pub fn identity(&self) -> Option<&Arc<str>> {
+        self.identity.as_ref()
     }
 
     /// What it is.

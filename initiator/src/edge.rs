@@ -5,7 +5,7 @@ use crate::disks::Disks;
 use crate::path::PortNumber;
 use crate::published::Published;
 use control::link::LinkWatch;
-use control::{Edge, Inventory};
+use control::{Edge, IdentityError, Inventory, Order};
 use datapath::consumer::Consumer;
 use datapath::core::ControlLink;
 use datapath::port::Waker;
@@ -16,6 +16,13 @@ use fc::wire::MacAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+/// A change of the identities, and where to tell what has come of it.
+pub(crate) struct GivenOrder {
+    pub(crate) order: Order,
+    pub(crate) answer_to: Sender<Result<(), IdentityError>>,
+}
 
 pub(crate) struct ThreadEdge {
     pub(crate) core: ControlLink,
@@ -28,6 +35,11 @@ pub(crate) struct ThreadEdge {
     pub(crate) port: PortNumber,
     /// Raised by the queues.
     pub(crate) doubt: Arc<Doubt>,
+    pub(crate) orders: Receiver<GivenOrder>,
+    /// One that has come, and is not carried out yet.
+    pub(crate) next_order: Option<GivenOrder>,
+    /// Who gave the last one.
+    pub(crate) answer_to: Option<Sender<Result<(), IdentityError>>>,
     pub(crate) stop: Arc<AtomicBool>,
     /// Whether control has been told to stop: from then on it sleeps again, for the answers to its LOGOs.
     pub(crate) stop_told: bool,
@@ -37,14 +49,16 @@ impl ThreadEdge {
     /// Sleeps until something may have come, and says whether control shall go on.
     pub(crate) fn wait(&mut self, timeout: Duration) -> bool {
         self.consumer.kick();
-        let Self { core, consumer, stop, stop_told, doubt, .. } = &*self;
+        let Self { core, consumer, link, waker, doubt, orders, next_order, stop, stop_told, .. } = self;
         let is_ready = || {
-            core.has_frame()
+            *next_order = next_order.take().or_else(|| orders.try_recv().ok());
+            next_order.is_some()
+                || core.has_frame()
                 || consumer.has_completion()
                 || doubt.is_raised()
-                || !stop_told && stop.load(Ordering::Acquire)
+                || !*stop_told && stop.load(Ordering::Acquire)
         };
-        if let Err(error) = self.waker.wait_with(self.link.as_fd(), timeout, is_ready) {
+        if let Err(error) = waker.wait_with(link.as_fd(), timeout, is_ready) {
             tracing::error!(%error, "control can't wait for events");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -96,6 +110,18 @@ impl Edge for ThreadEdge {
 
     fn takes_access_for_doubtful(&mut self) -> bool {
         self.doubt.take()
+    }
+
+    fn order(&mut self) -> Option<Order> {
+        let GivenOrder { order, answer_to } =
+            self.next_order.take().or_else(|| self.orders.try_recv().ok())?;
+        self.answer_to = Some(answer_to);
+        Some(order)
+    }
+
+    fn answer(&mut self, result: Result<(), IdentityError>) {
+        // Who doesn't wait for it needs none.
+        let _ = self.answer_to.take().map(|to| to.send(result));
     }
 
     fn publish(&mut self, inventory: &Inventory) {

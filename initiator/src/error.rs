@@ -1,5 +1,6 @@
 //! What can go wrong, for people and for programs.
 
+use control::IdentityError;
 use control::link::LinkError;
 use datapath::port::nic::NicError;
 use fc::messages::TransportError;
@@ -33,6 +34,14 @@ pub enum StartError {
     /// The XDP program or the socket.
     #[error(transparent)]
     Nic(#[from] NicError),
+    /// An identity that can't be.
+    #[error("interface {interface}: {source}")]
+    Identity {
+        /// The interface.
+        interface: String,
+        /// What is wrong with it.
+        source: IdentityError,
+    },
     /// The capture file.
     #[error("can't create the capture file {}: {source}", .path.display())]
     Capture {

@@ -60,14 +60,17 @@ mod window;
 
 pub use config::{Config, DEFAULT_FAST_IO_FAIL};
 pub use control::DEFAULT_DEV_LOSS;
-pub use control::{FcfView, Inventory, LunView, NeighbourView, Obstacle, TargetView, VnPortView};
+pub use control::{
+    FcfView, Identity, IdentityError, Inventory, Login, LunView, NeighbourView, Obstacle, TargetView,
+    VnPortView,
+};
 pub use datapath::core::{CoreReport, Counters, DropReason, Task, TaskState};
 pub use disk::{Disk, DiskInfo};
 pub use disk_map::DiskMap;
 pub use disk_state::{DiskState, Doubt};
 pub use disks::Disks;
 pub use error::{DiskError, StartError};
-pub use fc::fip::{Preferred, VlanChoice};
+pub use fc::fip::{Addressing, Preferred, VlanChoice};
 pub use fc::vn_port::DEFAULT_RECONNECT_DELAY;
 pub use fc::vn_port::Topology;
 pub use path::{Path, PathChoice, PathId, PortNumber};
@@ -76,12 +79,15 @@ pub use request::{Done, Refused, Request};
 pub use requests::Requests;
 pub use reservations::{Exclusive, Reserved};
 
+use control::Order;
 use datapath::core::thread::{CoreStopped, CoreThread};
 use datapath::port::Waker;
+use edge::GivenOrder;
 use published::Published;
 use start::CorePort;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -90,6 +96,7 @@ pub struct Initiator {
     inventory: Arc<Published<Inventory>>,
     disks: Disks,
     port: PortNumber,
+    orders: Sender<GivenOrder>,
     control_waker: Arc<Waker>,
     stop_control: Arc<AtomicBool>,
     /// Control gives back what holds the interface: that must outlive the core's port.
@@ -128,6 +135,31 @@ impl Initiator {
         let mut disks = self.disks.all();
         disks.retain(|disk| disk.paths().iter().any(|path| path.id.port == self.port));
         disks
+    }
+
+    /// Adds an identity, which logs in as soon as it can; nobody else notices. Returns before that is done.
+    ///
+    /// # Errors
+    /// [`IdentityError`], and then nothing has changed.
+    pub fn add_identity(&self, identity: Identity) -> Result<(), IdentityError> {
+        self.order(Order::Add(identity))
+    }
+
+    /// Logs an identity out of its targets and the fabric. Its disks have no path any more. Returns before that is done.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unknown`].
+    pub fn remove_identity(&self, name: &str) -> Result<(), IdentityError> {
+        self.order(Order::Remove(name.into()))
+    }
+
+    fn order(&self, order: Order) -> Result<(), IdentityError> {
+        let (answer_to, answer) = mpsc::channel();
+        self.orders
+            .send(GivenOrder { order, answer_to })
+            .expect("control runs until the initiator is dropped");
+        self.control_waker.wake();
+        answer.recv().expect("control answers each order")
     }
 
     /// What the poll core has counted.

@@ -7,7 +7,7 @@ use crate::edge::ThreadEdge;
 use crate::error::StartError;
 use crate::published::Published;
 use control::link::{LinkState, LinkWatch};
-use control::{Control, EnodeConfig};
+use control::{Control, EnodeConfig, Order};
 use datapath::core::thread::{CoreThread, ThreadConfig};
 use datapath::core::{Core, CoreConfig};
 use datapath::port::Waker;
@@ -16,8 +16,8 @@ use fc::time::Instant;
 use fc::vn_port::{Identity, LoginKind, Topology};
 use fc::wire::header::MAX_PAYLOAD_LEN;
 use fc::wire::{MacAddr, Wwn, fcoe};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 
 /// The port that an initiator's core owns.
 pub(crate) type CorePort = NicPort;
@@ -27,7 +27,7 @@ const SCAN_DEPTH: usize = 64;
 
 pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
     let link = LinkWatch::open(&config.interface)?;
-    let control_config = control_config(config, link.state())?;
+    let control = control(config, link.state())?;
     let waker = || Waker::new().map(Arc::new).map_err(StartError::System);
     let (core_waker, control_waker) = (waker()?, waker()?);
     let group = match config.topology {
@@ -52,7 +52,6 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
     );
     let consumer = core.attach_consumer(SCAN_DEPTH, Arc::clone(&control_waker));
     let core_link = core.control_link();
-    let control = Control::new(control_config);
     let thread_config = ThreadConfig { cpu: config.cpu, poll_mode: config.poll_mode };
     let core = CoreThread::spawn(core, core_waker, thread_config).map_err(StartError::System)?;
 
@@ -61,6 +60,7 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
     let doubt = Arc::new(Doubt::new(Arc::clone(&control_waker)));
     let port = disks.add_port(core.handle(), config.fast_io_fail, Arc::clone(&doubt));
     let stop_control = Arc::new(AtomicBool::new(false));
+    let (orders, received_orders) = mpsc::channel();
     let mut edge = ThreadEdge {
         core: core_link,
         consumer,
@@ -71,6 +71,9 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         disks: disks.clone(),
         port,
         doubt,
+        orders: received_orders,
+        next_order: None,
+        answer_to: None,
         stop: Arc::clone(&stop_control),
         stop_told: false,
     };
@@ -86,11 +89,22 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         inventory,
         disks,
         port,
+        orders,
         control_waker,
         stop_control,
         control: Some(control),
         core: Some(core),
     })
+}
+
+/// A control plane with the configured identities.
+fn control(config: &Config, link: &LinkState) -> Result<Control, StartError> {
+    let mut control = Control::new(control_config(config, link)?);
+    for identity in &config.identities {
+        let added = control.carry_out(Instant::ZERO, Order::Add(identity.clone()));
+        added.map_err(|source| StartError::Identity { interface: config.interface.clone(), source })?;
+    }
+    Ok(control)
 }
 
 fn control_config(config: &Config, link: &LinkState) -> Result<control::Config, StartError> {
@@ -107,6 +121,7 @@ fn control_config(config: &Config, link: &LinkState) -> Result<control::Config, 
             max_fcoe_size,
             vlan: config.vlan,
             preferred: config.preferred_fcf,
+            addressing: config.addressing,
             ..fc::fip::Config::new(link.mac, node_name)
         }),
         Topology::Vn2vn => EnodeConfig::Vn2vn(fc::vn2vn::Config {

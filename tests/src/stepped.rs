@@ -1,6 +1,6 @@
 //! What an initiator needs that is stepped by hand: control's world, and its configuration.
 
-use control::{Config, DEFAULT_DEV_LOSS, Edge, EnodeConfig, Inventory};
+use control::{Config, DEFAULT_DEV_LOSS, Edge, EnodeConfig, IdentityError, Inventory, Order};
 use datapath::consumer::Consumer;
 use datapath::core::ControlLink;
 use datapath::port::Waker;
@@ -20,6 +20,10 @@ pub struct SteppedEdge {
     pub macs: Vec<MacAddr>,
     /// What control is to be told of the link.
     pub link_changes: VecDeque<bool>,
+    /// How control's identities are to be changed.
+    pub orders: VecDeque<Order>,
+    /// What came of the orders.
+    pub answers: Vec<Result<(), IdentityError>>,
     /// Raised by the queues to the disks that it finds.
     pub doubt: Arc<Doubt>,
     /// What control has published last.
@@ -36,6 +40,8 @@ impl SteppedEdge {
             consumer,
             macs: Vec::new(),
             link_changes: VecDeque::from([true]),
+            orders: VecDeque::new(),
+            answers: Vec::new(),
             doubt: Arc::new(Doubt::new(Arc::new(Waker::new().expect("a descriptor")))),
             inventory: Inventory::default(),
             is_new: false,
@@ -45,6 +51,7 @@ impl SteppedEdge {
     /// Whether control would find something if it was stepped now, its own deadlines aside.
     pub fn has_work(&self) -> bool {
         !self.link_changes.is_empty()
+            || !self.orders.is_empty()
             || self.core.has_frame()
             || self.consumer.has_completion()
             || self.doubt.is_raised()
@@ -82,6 +89,14 @@ impl Edge for SteppedEdge {
 
     fn takes_access_for_doubtful(&mut self) -> bool {
         self.doubt.take()
+    }
+
+    fn order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    fn answer(&mut self, result: Result<(), IdentityError>) {
+        self.answers.push(result);
     }
 
     fn publish(&mut self, inventory: &Inventory) {

@@ -38,7 +38,14 @@ fn unit(name: u8) -> LogicalUnit {
 
 /// An inventory with a target for each unit, whose nexus and name are its place.
 fn inventory(units: &[LogicalUnit]) -> Inventory {
+    inventory_of(None, units)
+}
+
+/// The same by an identity.
+fn inventory_of(identity: Option<&str>, units: &[LogicalUnit]) -> Inventory {
     let target = |(number, unit): (u16, &LogicalUnit)| TargetView {
+        identity: identity.map(Arc::from),
+        vn_port: Wwn::default(),
         port_name: Wwn::from_u64(number.into()),
         node_name: Wwn::default(),
         fc_id: FcId::default(),
@@ -67,6 +74,30 @@ fn units_with_one_name_are_one_disk() {
     assert_eq!(
         disks.iter().map(|disk| paths(disk)).collect::<Vec<_>>(),
         [vec![(0, 0), (0, 2)], vec![(0, 1), (1, 0)]]
+    );
+}
+
+#[test]
+fn a_disk_of_two_identities_is_two_disks_and_one_identity_on_two_ports_has_two_paths() {
+    let map = map(2);
+    let mut first = inventory_of(Some("vm1"), &[unit(1)]);
+    let mut other = inventory_of(Some("vm2"), &[unit(1)]).targets;
+    other[0].nexus = NexusId(7);
+    first.targets.append(&mut other);
+    first.targets.append(&mut inventory_of(None, &[unit(2), unit(1)]).targets);
+    map.update(PortNumber(0), &first);
+    map.update(PortNumber(1), &inventory_of(Some("vm1"), &[unit(1)]));
+    let mut disks: Vec<_> =
+        map.disks().iter().map(|disk| (disk.identity().map(|name| name.to_string()), paths(disk))).collect();
+    disks.sort();
+    assert_eq!(
+        disks,
+        [
+            (None, vec![(0, 0)]),
+            (None, vec![(0, 1)]),
+            (Some("vm1".to_owned()), vec![(0, 0), (1, 0)]),
+            (Some("vm2".to_owned()), vec![(0, 7)]),
+        ]
     );
 }
 

@@ -2,15 +2,17 @@
 
 mod escalation;
 mod fabric;
+mod identities;
 mod losses;
 mod task_management;
 mod vn2vn;
 
-use control::Control;
+use control::{Control, EnodeConfig};
 use datapath::consumer::Consumer;
 use datapath::core::{Core, CoreConfig};
 use datapath::port::memory::{self, MemoryConfig, MemoryPort};
 use datapath::port::{Port, Waker};
+use fc::fip::Addressing;
 use fc::messages::{Action, Command, Completion, NexusId, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::fcoe;
@@ -43,12 +45,26 @@ impl World {
     }
 
     fn with_mtu(san: &SanConfig, mtu: u32) -> Self {
+        Self::with_config(san, mtu, control_config(MAC, san.mode, mtu))
+    }
+
+    /// An initiator that asks for MAC addresses so.
+    fn with_addressing(san: &SanConfig, addressing: Addressing) -> Self {
+        let mtu = fcoe::MAX_LEN as u32;
+        let mut config = control_config(MAC, san.mode, mtu);
+        if let EnodeConfig::Fabric(enode) = &mut config.enode {
+            enode.addressing = addressing;
+        }
+        Self::with_config(san, mtu, config)
+    }
+
+    fn with_config(san: &SanConfig, mtu: u32, config: control::Config) -> Self {
         let (ours, theirs) = memory::pair(MemoryConfig::default());
         let (ours, theirs) = (ours.with_mtu(mtu), theirs.with_mtu(mtu));
         let waker = || Arc::new(Waker::new().unwrap());
         let mut core = Core::new(ours, &CoreConfig { number: 0, cores: 1 }, waker(), waker());
         let (scans, consumer) = (core.attach_consumer(16, waker()), core.attach_consumer(32, waker()));
-        let control = Control::new(control_config(MAC, san.mode, mtu));
+        let control = Control::new(config);
         let edge = SteppedEdge::new(core.control_link(), scans);
         let san = San::new(theirs, san).unwrap();
         Self { core, control, edge, san, consumer, now: Instant::ZERO }
