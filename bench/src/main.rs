@@ -1,16 +1,17 @@
 //! Measures xfcoe: `xfcoe-bench io` a LUN, `xfcoe-bench datapath` the poll core, without a NIC or root,
-//! `xfcoe-bench floor` what is below it, and `xfcoe-bench frames` a link.
+//! `xfcoe-bench floor` what is below it, `xfcoe-bench frames` a link, and `xfcoe-bench peers` others beside it.
 
 mod datapath;
 mod floor;
 mod frames;
 mod io;
 mod link;
+mod peers;
 mod table;
 
 use clap::{ArgAction, Parser, Subcommand};
 use std::process::ExitCode;
-use xfcoe::program;
+use xfcoe::{program, san_thread};
 
 /// Measures xfcoe.
 #[derive(Debug, Parser)]
@@ -36,6 +37,11 @@ enum Command {
     Floor(floor::Floor),
     /// How many frames a link carries: rate, loss, order, time under way
     Frames(frames::Frames),
+    /// xfcoe beside other ways to a disk over Ethernet: one table, and what xfcoe is to reach
+    Peers(peers::Peers),
+    /// The SAN that `peers` measures
+    #[command(hide = true)]
+    San(xfcoe::cli::San),
 }
 
 fn main() -> ExitCode {
@@ -45,5 +51,7 @@ fn main() -> ExitCode {
         Command::Datapath(datapath) => datapath::run(datapath, cli.json, interrupt),
         Command::Floor(floor) => floor::run(floor, cli.json, interrupt),
         Command::Frames(frames) => frames::run(frames, cli.json, interrupt),
+        Command::Peers(peers) => peers::run(peers, cli.json, interrupt),
+        Command::San(san) => san_thread::command(san, cli.json, interrupt),
     })
 }

@@ -19,7 +19,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// `xfcoe san`: until it is interrupted, which is how it ends well.
-pub(crate) fn command(args: &cli::San, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+///
+/// # Errors
+/// What is wrong with the configuration or the interface, and what to do.
+pub fn command(args: &cli::San, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
     let config = match &args.config {
         Some(path) => config::load(path, check)?,
         None => SanConfig::default(),

@@ -152,7 +152,7 @@ impl fmt::Display for Report {
                 us(|latency| latency.max_us),
             ]
         });
-        writeln!(f, "{}", table(&header, rows))?;
+        writeln!(f, "{}", table(1, &header, rows))?;
         if self.trials.iter().any(|trial| trial.latency.is_none()) {
             writeln!(f, "How long frames were under way takes both ends in one process, by one clock.")?;
         }

@@ -3,7 +3,7 @@
 use super::{Folder, Killed, TARGET, built, json, kill, pid, wait, xfcoe};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::Read;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -289,6 +289,70 @@ fn frames_go_between_two_processes() {
         assert_eq!((&received["received"], &received["lost"]), (&sent["sent"], &0.into()), "{received}");
         assert_eq!((&sent["received"], &received["latency"]), (&Value::Null, &Value::Null));
     }
+}
+
+/// Every peer does a load, and nothing of them is left.
+#[test]
+fn peers_are_measured() {
+    if !tests::have_root() || !have_peers() {
+        return;
+    }
+    let load = "4 KiB reads, depth 32";
+    let arguments = ["peers", load, "--json", "--rounds", "1", "--seconds", "1"];
+    let report = json(&Command::new(&*BENCH).args(arguments).output().unwrap());
+    assert_eq!(report["failures"].as_array().unwrap().len(), 0, "{report}");
+    let rows = report["rows"].as_array().unwrap();
+    let peers: Vec<_> = rows.iter().map(|row| row["peer"].as_str().unwrap()).collect();
+    assert_eq!(peers.len(), 9, "{report}");
+    for row in rows {
+        let cpu = |end: &str| row[end]["us_per_io"].as_f64().unwrap();
+        assert!(row["load"] == load && row["iops"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(cpu("client") > 0.0 && cpu("server") > 0.0, "{report}");
+        assert_eq!(row["p50_us"].is_null(), row["peer"].as_str().unwrap().contains("tgt"), "{report}");
+    }
+    let goals: Vec<_> = report["goals"].as_array().unwrap().iter().map(|goal| &goal["goal"]).collect();
+    assert_eq!(goals, [&3.0, &2.0, &10.0, &10.0, &0.85], "{report}");
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_of_the_peers() {
+    if !tests::have_root() || !have_peers() {
+        return;
+    }
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let mut peers = Command::new(&*BENCH)
+            .args(["peers", "--json", "--seconds", "600"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let children = || -> Vec<String> {
+            let tasks = fs::read_dir(format!("/proc/{}/task", peers.id())).into_iter().flatten();
+            let children = |task: DirEntry| fs::read_to_string(task.path().join("children"));
+            let lines: Vec<_> = tasks.flatten().filter_map(|task| children(task).ok()).collect();
+            lines.iter().flat_map(|line| line.split_whitespace()).map(str::to_owned).collect()
+        };
+        // Two SANs, four NBD servers, two iSCSI targets, and the first client.
+        wait_until("all of them run", || children().len() == 9);
+        let children = children();
+        kill(pid(&peers), signal).unwrap();
+        let status = wait(&mut peers, Duration::from_secs(10));
+        assert_eq!(status, (signal == Signal::SIGINT).then_some(130));
+        let is_left = |pid: &String| {
+            fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        wait_until("all of them have ended", || !children.iter().any(is_left));
+    }
+}
+
+/// Whether what `peers` runs is installed, as far as it is not for other tests, too.
+fn have_peers() -> bool {
+    let missing = |program: &&str| Command::new(program).arg("--help").output().is_err();
+    let missing: Vec<_> = ["nbdkit", "tgtd", "iscsi-perf", "ethtool"].into_iter().filter(missing).collect();
+    if !missing.is_empty() {
+        tests::skip(&format!("there is no {}", missing.join(", no ")));
+    }
+    missing.is_empty()
 }
 
 #[test]
