@@ -6,6 +6,7 @@ mod floor;
 mod frames;
 mod io;
 mod link;
+mod page;
 mod peers;
 mod table;
 
@@ -19,9 +20,9 @@ use xfcoe::{program, san_thread};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Print one JSON object instead of a table
-    #[arg(long, global = true)]
-    json: bool,
+    /// Where figures go.
+    #[command(flatten)]
+    output: page::Output,
     /// Log to stderr; twice for more, three times for all
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
@@ -47,11 +48,11 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     program::run("xfcoe-bench", cli.verbose, |interrupt| match &cli.command {
-        Command::Io(io) => io::run(io, cli.json, interrupt),
-        Command::Datapath(datapath) => datapath::run(datapath, cli.json, interrupt),
-        Command::Floor(floor) => floor::run(floor, cli.json, interrupt),
-        Command::Frames(frames) => frames::run(frames, cli.json, interrupt),
-        Command::Peers(peers) => peers::run(peers, cli.json, interrupt),
-        Command::San(san) => san_thread::command(san, cli.json, interrupt),
+        Command::Io(io) => io::run(io, &cli.output, interrupt),
+        Command::Datapath(datapath) => datapath::run(datapath, &cli.output, interrupt),
+        Command::Floor(floor) => floor::run(floor, &cli.output, interrupt),
+        Command::Frames(frames) => frames::run(frames, &cli.output, interrupt),
+        Command::Peers(peers) => peers::run(peers, &cli.output, interrupt),
+        Command::San(san) => san_thread::command(san, cli.output.json, interrupt),
     })
 }

@@ -25,6 +25,16 @@ pub(super) enum Kind {
 impl Kind {
     const ALL: [Self; 4] = [Self::ReadData, Self::Response, Self::Command, Self::WriteData];
 
+    fn name(self, open: usize) -> &'static str {
+        match self {
+            Self::ReadData => "read data",
+            Self::Response => "response",
+            Self::Command => "command",
+            Self::WriteData if open == 1 => "write data",
+            Self::WriteData => "XFER_RDY, write data",
+        }
+    }
+
     /// Bytes that each of `open` commands moves: a frame, or a batch of them if it is the only command.
     pub(super) fn data_len(self, open: usize) -> usize {
         match self {
@@ -57,17 +67,19 @@ pub(super) fn cases() -> impl Iterator<Item = Case> {
     })
 }
 
+impl Case {
+    /// Such as `read data, 1 VN_Port`.
+    pub(super) fn without_open(&self) -> String {
+        let ports = if self.vn_ports == 1 { "VN_Port" } else { "VN_Ports" };
+        format!("{}, {} {ports}", self.kind.name(self.open), self.vn_ports)
+    }
+}
+
 impl fmt::Display for Case {
     /// Such as `read data, 1024 open, 1 VN_Port`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, open, vn_ports } = self;
-        let kind = match kind {
-            Kind::ReadData => "read data",
-            Kind::Response => "response",
-            Kind::Command => "command",
-            Kind::WriteData if *open == 1 => "write data",
-            Kind::WriteData => "XFER_RDY, write data",
-        };
+        let kind = kind.name(*open);
         let ports = if *vn_ports == 1 { "VN_Port" } else { "VN_Ports" };
         write!(f, "{kind}, {open} open, {vn_ports} {ports}")
     }

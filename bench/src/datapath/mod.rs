@@ -8,6 +8,7 @@ mod case;
 mod kept;
 mod rig;
 
+use crate::page::{Axis, Output, Plot, Plots, Series};
 use anyhow::Context as _;
 use case::{Case, cases};
 use clap::Args;
@@ -47,7 +48,7 @@ pub(crate) struct Datapath {
     count_case: Option<usize>,
 }
 
-pub(crate) fn run(args: &Datapath, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Datapath, output: &Output, interrupt: &Interrupt) -> anyhow::Result<()> {
     if let Some(number) = args.count_case {
         callgrind::run_case(&cases().nth(number).context("no such case")?);
         return Ok(());
@@ -58,16 +59,19 @@ pub(crate) fn run(args: &Datapath, json: bool, interrupt: &Interrupt) -> anyhow:
     let wanted = |case: &Case| case.to_string().starts_with(&args.case);
     for (number, case) in cases().enumerate().filter(|(_, case)| wanted(case)) {
         interrupt.check(|| format!("before {case}"))?;
-        let time = is_timed.then(|| program::with_spinner(json, "timing", || time(&case, args.rounds)));
-        let count = || program::with_spinner(json, "counting instructions", || callgrind::count(number));
+        let time =
+            is_timed.then(|| program::with_spinner(output.json, "timing", || time(&case, args.rounds)));
+        let count =
+            || program::with_spinner(output.json, "counting instructions", || callgrind::count(number));
         report.cases.push(Figures {
+            case,
             name: case.to_string(),
             ns: time.map(|(median, _)| round(median, 1)),
             min_ns: time.map(|(_, least)| round(least, 1)),
             instructions: if is_counted { Some(round(count()?, 1)) } else { None },
         });
     }
-    program::print(json, &report)?;
+    output.print(&report)?;
     let counts =
         report.cases.iter().filter_map(|case| Some((case.name.clone(), case.instructions?))).collect();
     match (&args.renew, &args.check) {
@@ -97,6 +101,8 @@ struct Report {
 /// What one frame takes.
 #[derive(Serialize)]
 struct Figures {
+    #[serde(skip)]
+    case: Case,
     name: String,
     /// Nanoseconds: the median of all rounds.
     ns: Option<f64>,
@@ -105,11 +111,37 @@ struct Figures {
     instructions: Option<f64>,
 }
 
+impl Plots for Report {
+    fn plots(&self) -> Vec<Plot> {
+        let over_open = |title: &str, label, figure: fn(&Figures) -> Option<f64>| {
+            let mut series: Vec<Series> = Vec::new();
+            for figures in &self.cases {
+                let Some(value) = figure(figures) else { continue };
+                let (name, point) = (figures.case.without_open(), (figures.case.open as f64, value));
+                match series.iter_mut().find(|series| series.name == name) {
+                    Some(series) => series.points.push(point),
+                    None => series.push(Series { name, points: vec![point] }),
+                }
+            }
+            Plot::Lines {
+                title: title.into(),
+                x: Axis::logarithmic("commands that are out"),
+                y: Axis::linear(label),
+                series,
+            }
+        };
+        vec![
+            over_open("What a frame takes", "ns", |figures| figures.ns),
+            over_open("Instructions of a frame", "instructions", |figures| figures.instructions),
+        ]
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<50} {:>10} {:>10} {:>13}", "one frame", "median ns", "least ns", "instructions")?;
         let cell = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.1}"));
-        self.cases.iter().try_for_each(|Figures { name, ns, min_ns, instructions }| {
+        self.cases.iter().try_for_each(|Figures { name, ns, min_ns, instructions, .. }| {
             writeln!(f, "{name:<50} {:>10} {:>10} {:>13}", cell(*ns), cell(*min_ns), cell(*instructions))
         })
     }

@@ -8,6 +8,7 @@ mod shape;
 mod target;
 
 use crate::link;
+use crate::page::{Output, Plot, Plots, percentiles};
 use anyhow::Context as _;
 use clap::Args;
 use datapath::port::nic::{Nic, NicKind, NicPort};
@@ -48,7 +49,7 @@ const MEASUREMENTS: [(&str, Shape, usize); 6] = [
     ("64 KiB writes, depth 4", Shape::write(64 << 10), 4),
 ];
 
-pub(crate) fn run(args: &Floor, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Floor, output: &Output, interrupt: &Interrupt) -> anyhow::Result<()> {
     preflight::demo(args.port)?;
     let mut exchanges = Exchanges::over_veth(args.port.into())?;
     let duration = Duration::from_secs(args.seconds.into());
@@ -56,10 +57,10 @@ pub(crate) fn run(args: &Floor, json: bool, interrupt: &Interrupt) -> anyhow::Re
     for (name, shape, depth) in MEASUREMENTS.into_iter().take_while(|_| !interrupt.is_raised()) {
         let measure = || exchanges.measure(shape, depth, duration, interrupt);
         let measured =
-            program::with_spinner(json, name, measure).with_context(|| format!("measuring {name}"))?;
+            program::with_spinner(output.json, name, measure).with_context(|| format!("measuring {name}"))?;
         runs.push(Run::new(name, shape, &measured));
     }
-    program::print(json, &Report { runs })?;
+    output.print(&Report { runs })?;
     Ok(interrupt.check(|| "while measuring".into())?)
 }
 
@@ -137,6 +138,19 @@ impl Run {
         let cpu_us_per_io = round(cpu.as_secs_f64() * 1e6 / latencies_ns.len().max(1) as f64, 2);
         let fps = round(figures.iops * shape.frames() as f64, 0);
         Self { name, figures, fps, lost: *lost, cpu_us_per_io }
+    }
+}
+
+impl Plots for Report {
+    fn plots(&self) -> Vec<Plot> {
+        let of = |figure: fn(&Run) -> f64| {
+            self.runs.iter().map(|run| (run.name.to_owned(), figure(run))).collect()
+        };
+        vec![
+            Plot::Bars { title: "Exchanges a second".into(), bars: of(|run| run.figures.iops) },
+            Plot::Bars { title: "Frames a second, both ways".into(), bars: of(|run| run.fps) },
+            Plot::percentiles(self.runs.iter().map(|run| (run.name.to_owned(), percentiles(&run.figures)))),
+        ]
     }
 }
 

@@ -8,6 +8,8 @@ mod stamped;
 mod tally;
 mod trial;
 
+use crate::link::{self, End};
+use crate::page::Output;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use ends::Pace;
@@ -19,8 +21,6 @@ use trial::{Trials, Way};
 use xfcoe::interrupt::Interrupt;
 use xfcoe::preflight::{self, PortKind};
 use xfcoe::program;
-
-use crate::link::{self, End};
 
 /// `xfcoe-bench frames`
 #[derive(Debug, Args)]
@@ -75,7 +75,8 @@ fn size(text: &str) -> Result<usize, String> {
     Ok(size)
 }
 
-pub(crate) fn run(args: &Frames, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Frames, output: &Output, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let json = output.json;
     let report = match (&args.send, &args.receive) {
         (None, Some(interface)) => {
             let mut end = open(interface, args)?;
@@ -96,7 +97,7 @@ pub(crate) fn run(args: &Frames, json: bool, interrupt: &Interrupt) -> anyhow::R
             send(args, Trials::new(open(near, args)?, Way::Elsewhere(to)), json, interrupt)?
         }
     };
-    program::print(json, &report)?;
+    output.print(&report)?;
     Ok(interrupt.check(|| "while measuring".into())?)
 }
 

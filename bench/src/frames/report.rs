@@ -2,6 +2,7 @@
 
 use super::ends::{Pace, Sent};
 use super::tally::Tally;
+use crate::page::{Axis, Plot, Plots, Series};
 use crate::table::table;
 use fc::wire::ethernet::UNTAGGED_HEADER_LEN;
 use hdrhistogram::Histogram;
@@ -115,6 +116,36 @@ impl Latency {
             p9999_us: at(0.9999),
             max_us: at(1.0),
         })
+    }
+}
+
+impl Latency {
+    fn percentiles(&self) -> Vec<(f64, f64)> {
+        let Self { p50_us, p90_us, p99_us, p999_us, p9999_us, .. } = *self;
+        vec![(50.0, p50_us), (90.0, p90_us), (99.0, p99_us), (99.9, p999_us), (99.99, p9999_us)]
+    }
+}
+
+impl Plots for Report {
+    fn plots(&self) -> Vec<Plot> {
+        let over_size = |title: &str, label, name: &str, figure: fn(&Trial) -> f64| {
+            let points = self.trials.iter().map(|trial| (trial.size_bytes as f64, figure(trial))).collect();
+            let series = vec![Series { name: name.into(), points }];
+            Plot::Lines {
+                title: title.into(),
+                x: Axis::linear("bytes of FCoE"),
+                y: Axis::linear(label),
+                series,
+            }
+        };
+        let latencies = self.trials.iter().filter_map(|trial| {
+            Some((format!("{} bytes", trial.size_bytes), trial.latency.as_ref()?.percentiles()))
+        });
+        vec![
+            over_size("Frames over size", "a second", "frames", |trial| trial.fps),
+            over_size("Rate over size", "Gbit/s", "on the wire", |trial| trial.gbit_s),
+            Plot::percentiles(latencies),
+        ]
     }
 }
 

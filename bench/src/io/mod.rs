@@ -2,11 +2,12 @@
 
 mod report;
 
+use crate::page::Output;
 use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
 use initiator::{Disk, DiskInfo};
-use report::{Report, Verified};
+use report::{Report, Run, Verified};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +17,7 @@ use xfcoe::interrupt::Interrupt;
 use xfcoe::program;
 use xfcoe::session::Session;
 use xfcoe::transfer;
-use xfcoe::workload::{End, Ledger, Measured, Order, Workload};
+use xfcoe::workload::{End, Ledger, Order, Workload};
 
 /// `xfcoe-bench io`
 #[derive(Debug, Args)]
@@ -40,10 +41,11 @@ pub(crate) struct Io {
     /// Size of an I/O: 4096, 4k, 64KiB, 8blocks
     #[arg(long, value_name = "AMOUNT", default_value = "4k")]
     bs: Amount,
-    /// I/Os that are out at any time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    iodepth: u16,
-    /// How long it takes
+    /// I/Os that are out at any time; of several, such as 1,8,32, each is measured
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1],
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    iodepth: Vec<u16>,
+    /// How long it takes, at each depth
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     runtime: u32,
     /// Where the range begins that is used
@@ -103,7 +105,7 @@ impl Rw {
 /// What fio does without `--rwmixread`.
 const DEFAULT_MIX: u8 = 50;
 
-pub(crate) fn run(args: &Io, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Io, output: &Output, interrupt: &Interrupt) -> anyhow::Result<()> {
     check_usage(args);
     let session = Session::start(&Config::of_place(&args.place)?)?;
     let timeout = Duration::from_secs(args.timeout.into());
@@ -116,14 +118,14 @@ pub(crate) fn run(args: &Io, json: bool, interrupt: &Interrupt) -> anyhow::Resul
         let Range { start, end } = workload.range;
         writeln!(io::stderr(), "xfcoe-bench: writing over bytes {start} to {end} of LUN {disk}")?;
     }
-    let (measured, verified) = if args.verify {
-        let (measured, verified) = verified(&workload, &disk, json, interrupt)?;
-        (measured, Some(verified))
+    let (runs, verified) = if args.verify {
+        let (runs, verified) = verified(args, &workload, &disk, output.json, interrupt)?;
+        (runs, Some(verified))
     } else {
-        (measure(&workload, &disk, &mut None, json, interrupt)?, None)
+        (measure(args, &workload, &disk, &mut None, output.json, interrupt)?, None)
     };
     session.stop();
-    program::print(json, &Report::new(&disk, args, &workload, &measured, verified))?;
+    output.print(&Report::new(&disk, args, &workload, &runs, verified))?;
     Ok(interrupt.check(|| "while measuring".into())?)
 }
 
@@ -151,7 +153,7 @@ impl Io {
     }
 }
 
-/// What the options mean for this disk.
+/// What the options mean for this disk, at the greatest depth.
 fn workload(args: &Io, disk: &Disk) -> anyhow::Result<Workload> {
     let &DiskInfo { block_len, max_transfer_len, write_protected, .. } = disk.info();
     if write_protected && args.writes() {
@@ -172,7 +174,7 @@ fn workload(args: &Io, disk: &Disk) -> anyhow::Result<Workload> {
         order: args.rw.order(),
         read_percent: args.read_percent(),
         io_len,
-        depth: args.iodepth.into(),
+        depth: args.iodepth.iter().copied().max().unwrap_or(1).into(),
         range,
         end: End::After(Duration::from_secs(args.runtime.into())),
     })
@@ -180,11 +182,12 @@ fn workload(args: &Io, disk: &Disk) -> anyhow::Result<Workload> {
 
 /// Measures between writing a pattern over the whole range and, if that has changed, reading it back.
 fn verified(
+    args: &Io,
     workload: &Workload,
     disk: &Disk,
     json: bool,
     interrupt: &Interrupt,
-) -> anyhow::Result<(Measured, Verified)> {
+) -> anyhow::Result<(Vec<Run>, Verified)> {
     // Another run's data must not pass for this one's.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
     let mut ledger =
@@ -198,20 +201,32 @@ fn verified(
     pass(writing, 0, &mut ledger)?;
     interrupt.check(|| format!("while {writing}"))?;
     disk.flush().context("flushing the pattern")?;
-    let measured = measure(workload, disk, &mut ledger, json, interrupt)?;
-    let mut verified = Verified { reads: measured.reads.len() };
+    let runs = measure(args, workload, disk, &mut ledger, json, interrupt)?;
+    let mut verified = Verified { reads: runs.iter().map(|run| run.measured.reads.len()).sum() };
     if workload.read_percent < 100 && !interrupt.is_raised() {
         verified.reads += pass("reading the pattern back", 100, &mut ledger)?;
     }
-    Ok((measured, verified))
+    Ok((runs, verified))
 }
 
+/// Measures at one depth after the other.
 fn measure(
+    args: &Io,
     workload: &Workload,
     disk: &Disk,
     ledger: &mut Option<Ledger>,
     json: bool,
     interrupt: &Interrupt,
-) -> anyhow::Result<Measured> {
-    program::with_spinner(json, "measuring", || workload.run(disk, ledger, interrupt)).context("measuring")
+) -> anyhow::Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for &iodepth in &args.iodepth {
+        let workload = Workload { depth: iodepth.into(), ..workload.clone() };
+        let work = || workload.run(disk, ledger, interrupt);
+        let measured = program::with_spinner(json, "measuring", work).context("measuring")?;
+        runs.push(Run { iodepth, measured });
+        if interrupt.is_raised() {
+            break;
+        }
+    }
+    Ok(runs)
 }

@@ -1,21 +1,36 @@
 //! What came of it, for people and for programs.
 
 use super::Io;
+use crate::page::{Axis, Plot, Plots, Series, percentiles};
 use clap::ValueEnum as _;
 use initiator::Disk;
 use serde::Serialize;
 use std::fmt;
 use xfcoe::workload::{Figures, Measured, Workload, round, table};
 
-/// One measurement. Its JSON is one object; names end in their units.
+/// All that was measured. Its JSON is one object; names end in their units.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(super) struct Report {
     lun: String,
     rw: String,
     bs_bytes: usize,
-    iodepth: usize,
     offset_bytes: u64,
     size_bytes: u64,
+    runs: Vec<AtDepth>,
+    /// None without --verify.
+    verified: Option<Verified>,
+}
+
+/// What was measured at a depth, as it came.
+pub(super) struct Run {
+    pub(super) iodepth: u16,
+    pub(super) measured: Measured,
+}
+
+/// What was measured at a depth.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct AtDepth {
+    iodepth: u16,
     runtime_s: f64,
     /// None if nothing was to be read.
     read: Option<Figures>,
@@ -23,8 +38,6 @@ pub(super) struct Report {
     write: Option<Figures>,
     /// Of this whole process, user and system.
     cpu_us_per_io: f64,
-    /// None without --verify.
-    verified: Option<Verified>,
 }
 
 /// What was compared. One wrong byte would have ended it.
@@ -39,40 +52,81 @@ impl Report {
         disk: &Disk,
         args: &Io,
         workload: &Workload,
-        measured: &Measured,
+        runs: &[Run],
         verified: Option<Verified>,
     ) -> Self {
-        let Measured { reads, writes, elapsed, cpu } = measured;
-        let figures = |latencies| Figures::new(workload.io_len, latencies, *elapsed);
-        let ios = (reads.len() + writes.len()).max(1);
         Self {
             lun: disk.to_string(),
             rw: args.rw.to_possible_value().map_or_else(String::new, |value| value.get_name().into()),
             bs_bytes: workload.io_len,
-            iodepth: workload.depth,
             offset_bytes: workload.range.start,
             size_bytes: workload.range.end - workload.range.start,
-            runtime_s: round(elapsed.as_secs_f64(), 3),
-            read: (workload.read_percent > 0).then(|| figures(reads)),
-            write: (workload.read_percent < 100).then(|| figures(writes)),
-            cpu_us_per_io: round(cpu.as_secs_f64() * 1e6 / ios as f64, 2),
+            runs: runs.iter().map(|run| AtDepth::new(workload, run)).collect(),
             verified,
         }
     }
 }
 
+impl AtDepth {
+    fn new(workload: &Workload, run: &Run) -> Self {
+        let Measured { reads, writes, elapsed, cpu } = &run.measured;
+        let figures = |latencies| Figures::new(workload.io_len, latencies, *elapsed);
+        let ios = (reads.len() + writes.len()).max(1);
+        Self {
+            iodepth: run.iodepth,
+            runtime_s: round(elapsed.as_secs_f64(), 3),
+            read: (workload.read_percent > 0).then(|| figures(reads)),
+            write: (workload.read_percent < 100).then(|| figures(writes)),
+            cpu_us_per_io: round(cpu.as_secs_f64() * 1e6 / ios as f64, 2),
+        }
+    }
+
+    /// Reads and writes, as far as there were any.
+    fn kinds(&self) -> impl Iterator<Item = (&str, &Figures)> {
+        [("read", &self.read), ("write", &self.write)]
+            .into_iter()
+            .filter_map(|(name, figures)| Some((name, figures.as_ref()?)))
+    }
+}
+
+impl Plots for Report {
+    fn plots(&self) -> Vec<Plot> {
+        let over_depth = |title: &str, label, value: fn(&Figures) -> f64| {
+            let series = ["read", "write"].map(|kind| {
+                let points = self.runs.iter().flat_map(|run| {
+                    let of_kind = run.kinds().filter(move |(name, _)| *name == kind);
+                    of_kind.map(|(_, figures)| (f64::from(run.iodepth), value(figures)))
+                });
+                Series { name: kind.into(), points: points.collect() }
+            });
+            Plot::Lines {
+                title: title.into(),
+                x: Axis::logarithmic("I/Os that are out"),
+                y: Axis::linear(label),
+                series: series.into_iter().filter(|series| !series.points.is_empty()).collect(),
+            }
+        };
+        let latencies = self.runs.iter().flat_map(|run| {
+            run.kinds()
+                .map(|(name, figures)| (format!("{name}, depth {}", run.iodepth), percentiles(figures)))
+        });
+        vec![
+            over_depth("IOPS over depth", "IOPS", |figures| figures.iops),
+            over_depth("Half of them within", "us", |figures| figures.p50_us),
+            Plot::percentiles(latencies),
+        ]
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lun, rw, bs_bytes, iodepth, runtime_s, .. } = self;
-        writeln!(f, "{lun}: {rw}, bs {bs_bytes}, iodepth {iodepth}, {runtime_s:.1} s")?;
-        let rows = [("read", &self.read), ("write", &self.write)];
-        writeln!(
-            f,
-            "{}",
-            table(rows.into_iter().filter_map(|(name, figures)| Some((name, figures.as_ref()?))))
-        )?;
-        writeln!(f, "CPU time  {:.2} us per I/O", self.cpu_us_per_io)?;
-        match &self.verified {
+        let Self { lun, rw, bs_bytes, runs, verified, .. } = self;
+        for run in runs {
+            writeln!(f, "{lun}: {rw}, bs {bs_bytes}, iodepth {}, {:.1} s", run.iodepth, run.runtime_s)?;
+            writeln!(f, "{}", table(run.kinds()))?;
+            writeln!(f, "CPU time  {:.2} us per I/O", run.cpu_us_per_io)?;
+        }
+        match verified {
             Some(Verified { reads }) => writeln!(f, "verified  {reads} reads, every byte as written last"),
             None => Ok(()),
         }
@@ -98,13 +152,15 @@ mod tests {
             lun: "20:00:02:fc:f0:00:01:01/0".into(),
             rw: "randwrite".into(),
             bs_bytes: 4096,
-            iodepth: 32,
             offset_bytes: 0,
             size_bytes: 1 << 20,
-            runtime_s: 0.5,
-            read: None,
-            write: Some(write),
-            cpu_us_per_io: 7.25,
+            runs: vec![AtDepth {
+                iodepth: 32,
+                runtime_s: 0.5,
+                read: None,
+                write: Some(write),
+                cpu_us_per_io: 7.25,
+            }],
             verified: Some(Verified { reads: 256 }),
         }
     }
@@ -113,10 +169,10 @@ mod tests {
     fn json_is_one_object_of_known_fields() {
         assert_eq!(
             serde_json::to_string(&report()).unwrap(),
-            "{\"lun\":\"20:00:02:fc:f0:00:01:01/0\",\"rw\":\"randwrite\",\"bs_bytes\":4096,\"iodepth\":32,\
-             \"offset_bytes\":0,\"size_bytes\":1048576,\"runtime_s\":0.5,\"read\":null,\"write\":{\"iops\":2000.0,\
+            "{\"lun\":\"20:00:02:fc:f0:00:01:01/0\",\"rw\":\"randwrite\",\"bs_bytes\":4096,\
+             \"offset_bytes\":0,\"size_bytes\":1048576,\"runs\":[{\"iodepth\":32,\"runtime_s\":0.5,\"read\":null,\"write\":{\"iops\":2000.0,\
              \"mb_s\":8.2,\"p50_us\":500.2,\"p90_us\":900.1,\"p99_us\":990.2,\"p999_us\":999.4,\"p9999_us\":1000.4,\
-             \"max_us\":1000.4},\"cpu_us_per_io\":7.25,\"verified\":{\"reads\":256}}"
+             \"max_us\":1000.4},\"cpu_us_per_io\":7.25}],\"verified\":{\"reads\":256}}"
         );
     }
 

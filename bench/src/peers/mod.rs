@@ -6,6 +6,7 @@ mod peer;
 mod report;
 mod site;
 
+use crate::page::Output;
 use anyhow::ensure;
 use clap::Args;
 use load::{LOADS, Load};
@@ -68,7 +69,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("tgtd", "tgt"),
 ];
 
-pub(crate) fn run(args: &Peers, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Peers, output: &Output, interrupt: &Interrupt) -> anyhow::Result<()> {
     preflight::demo(PortKind::AfXdp)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
@@ -84,8 +85,8 @@ pub(crate) fn run(args: &Peers, json: bool, interrupt: &Interrupt) -> anyhow::Re
     );
 
     let peers = PEERS.iter().map(|(name, start)| Ok((*name, start()?))).collect::<anyhow::Result<_>>()?;
-    let report = measure(args, &loads, peers, json, interrupt);
-    program::print(json, &report)?;
+    let report = measure(args, &loads, peers, output.json, interrupt);
+    output.print(&report)?;
     Ok(interrupt.check(|| "while measuring".into())?)
 }
 

@@ -167,7 +167,7 @@ impl Client {
         let (_, kind) = load.rw().split_at("rand".len());
         match self {
             Self::XfcoeBench(_) => {
-                let figures = &serde_json::from_str::<Value>(said)?[kind];
+                let figures = &serde_json::from_str::<Value>(said)?["runs"][0][kind];
                 let iops = figures["iops"].as_f64().context("there are no IOPS")?;
                 Ok((iops, figures["p50_us"].as_f64(), figures["p99_us"].as_f64()))
             }
@@ -216,7 +216,7 @@ mod tests {
         let perf = "00:00:01 - lba 41666, iops current 7542 (29 MB/s), iops average 7542 (29 MB/s), in_flight 32, busy 0  \
                     \riops average 8396 (32 MB/s)      \n\nfinished.\n";
         assert_eq!(Client::IscsiPerf.parse(LOADS[0], perf).unwrap(), (8396.0, None, None));
-        let ours = "{\"write\": {\"iops\": 80000.0, \"p50_us\": 11.0, \"p99_us\": 17.5}}";
+        let ours = "{\"runs\": [{\"write\": {\"iops\": 80000.0, \"p50_us\": 11.0, \"p99_us\": 17.5}}]}";
         let parse = |load| Client::XfcoeBench(PortKind::AfXdp).parse(load, ours);
         assert_eq!(parse(LOADS[2]).unwrap(), (80000.0, Some(11.0), Some(17.5)));
         assert!(parse(LOADS[0]).is_err(), "of writes nothing is said");

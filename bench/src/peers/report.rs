@@ -4,6 +4,7 @@ use super::goals::{Outcome, outcomes};
 use super::load::Load;
 use super::peer::Sample;
 use super::site::CpuTime;
+use crate::page::{Plot, Plots};
 use crate::table::table;
 use serde::Serialize;
 use std::fmt;
@@ -96,6 +97,29 @@ impl Row {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+impl Plots for Report {
+    fn plots(&self) -> Vec<Plot> {
+        let mut loads: Vec<&str> = self.rows.iter().map(|row| row.load).collect();
+        loads.dedup();
+        let of_load = |load: &str| {
+            let bars = |title: &str, figure: fn(&Row) -> Option<f64>| {
+                let rows = self.rows.iter().filter(|row| row.load == load);
+                let bars = rows.filter_map(|row| Some((row.peer.to_owned(), figure(row)?))).collect();
+                Plot::Bars { title: format!("{load}: {title}"), bars }
+            };
+            [
+                bars("IOPS", |row| Some(row.iops)),
+                bars("us that half of them kept", |row| row.p50_us),
+                bars("us that 99% of them kept", |row| row.p99_us),
+                bars("CPU time of both ends, us an I/O", |row| {
+                    Some(row.client.us_per_io + row.server.us_per_io)
+                }),
+            ]
+        };
+        loads.into_iter().flat_map(of_load).collect()
+    }
 }
 
 impl fmt::Display for Report {

@@ -128,34 +128,21 @@ fn every_kind_of_io_is_measured_where_it_shall_be() {
     let world = World::new();
     // The only LUN need not be named to be read.
     let report = json(&world.run(&["--json", "--runtime", "1"]));
+    assert_eq!(keys(&report), ["bs_bytes", "lun", "offset_bytes", "runs", "rw", "size_bytes", "verified"]);
+    let run = &report["runs"][0];
+    assert_eq!(keys(run), ["cpu_us_per_io", "iodepth", "read", "runtime_s", "write"]);
     assert_eq!(
-        keys(&report),
-        [
-            "bs_bytes",
-            "cpu_us_per_io",
-            "iodepth",
-            "lun",
-            "offset_bytes",
-            "read",
-            "runtime_s",
-            "rw",
-            "size_bytes",
-            "verified",
-            "write"
-        ]
-    );
-    assert_eq!(
-        keys(&report["read"]),
+        keys(&run["read"]),
         ["iops", "max_us", "mb_s", "p50_us", "p90_us", "p9999_us", "p999_us", "p99_us"]
     );
     assert_eq!(
         (&report["lun"], &report["rw"], &report["bs_bytes"]),
         (&lun().into(), &"randread".into(), &4096.into())
     );
-    assert_eq!((&report["iodepth"], &report["size_bytes"]), (&1.into(), &LUN_LEN.into()));
-    assert_eq!((&report["write"], &report["verified"]), (&Value::Null, &Value::Null));
-    assert!(report["read"]["iops"].as_f64().unwrap() > 100.0, "{report}");
-    assert!(report["cpu_us_per_io"].as_f64().unwrap() > 0.0, "{report}");
+    assert_eq!((&run["iodepth"], &report["size_bytes"]), (&1.into(), &LUN_LEN.into()));
+    assert_eq!((&run["write"], &report["verified"]), (&Value::Null, &Value::Null));
+    assert!(run["read"]["iops"].as_f64().unwrap() > 100.0, "{report}");
+    assert!(run["cpu_us_per_io"].as_f64().unwrap() > 0.0, "{report}");
     assert_eq!(written(&world), 0..0);
 
     let range = ["--offset", "1m", "--size", "2m", "--runtime", "1", "--json"];
@@ -163,12 +150,13 @@ fn every_kind_of_io_is_measured_where_it_shall_be() {
         &world.run(&[&[&*lun(), "--rw", "write", "--bs", "64k", "--iodepth", "2"], &range[..]].concat()),
     );
     assert_eq!((&report["offset_bytes"], &report["size_bytes"]), (&(1 << 20).into(), &(2 << 20).into()));
-    assert!(report["read"].is_null() && report["write"]["iops"].as_f64().unwrap() > 10.0, "{report}");
+    let run = &report["runs"][0];
+    assert!(run["read"].is_null() && run["write"]["iops"].as_f64().unwrap() > 10.0, "{report}");
     assert_eq!(written(&world), 1 << 20..3 << 20);
 
     let mix = ["--rw", "randrw", "--rwmixread", "80", "--iodepth", "8", "--verify"];
     let report = json(&world.run(&[&[&*lun()], &mix[..], &range].concat()));
-    let iops = |kind: &str| report[kind]["iops"].as_f64().unwrap();
+    let iops = |kind: &str| report["runs"][0][kind]["iops"].as_f64().unwrap();
     assert!((3.0..6.0).contains(&(iops("read") / iops("write"))), "{report}");
     assert!(
         report["verified"]["reads"].as_u64().unwrap() > 512,
@@ -214,7 +202,7 @@ fn ctrl_c_prints_what_was_measured_and_logs_out() {
         let mut stdout = String::new();
         io.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         let report: Value = serde_json::from_str(&stdout).unwrap();
-        assert!(report["write"]["iops"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(report["runs"][0]["write"]["iops"].as_f64().unwrap() > 0.0, "{report}");
         // The next one shall see nothing of this one's data.
         world.disk().write_all_at(&vec![0; LUN_LEN as usize], 0).unwrap();
     }
@@ -226,10 +214,13 @@ fn the_floor_is_measured_in_every_shape() {
     if !tests::have_root() {
         return;
     }
+    let folder = Folder::new();
     for port in ["af_xdp", "af_packet"] {
-        let output =
-            Command::new(&*BENCH).args(["floor", "--json", "--seconds", "1", "--port", port]).output();
-        let report = json(&output.unwrap());
+        let page = folder.file(port);
+        let arguments = ["floor", "--json", "--seconds", "1", "--port", port, "--html", &page];
+        let report = json(&Command::new(&*BENCH).args(arguments).output().unwrap());
+        let page = fs::read_to_string(&page).unwrap();
+        assert!(page.contains("64 KiB writes, depth 4") && page.matches("</svg>").count() == 3, "{page}");
         let runs = report["runs"].as_array().unwrap();
         assert_eq!(runs.len(), 6, "{report}");
         assert!(runs.iter().all(|run| run["iops"].as_f64().unwrap() > 0.0), "{report}");
