@@ -14,7 +14,7 @@ use std::time::Duration;
 use xfcoe::interrupt::Interrupt;
 
 /// How long frames may be under way: the receiver looks for them for so long after the last one was sent.
-const UNDER_WAY: Duration = Duration::from_millis(50);
+const UNDER_WAY: Duration = Duration::from_millis(200);
 
 /// Where frames go.
 pub(super) enum Way {
