@@ -81,6 +81,14 @@ pub mod ox_id {
     pub const fn core(ox_id: u16) -> u16 {
         ox_id & CORE_MASK
     }
+
+    /// Which of `cores` cores of an interface has this OX_ID; `None` if it is control's.
+    pub const fn owner(ox_id: u16, cores: u16) -> Option<u16> {
+        match core(ox_id) {
+            CONTROL => None,
+            number => Some(number % cores),
+        }
+    }
 }
 
 /// The most CDB bytes that a command carries.

@@ -5,26 +5,31 @@ use control::{DEFAULT_DEV_LOSS, Identity};
 use datapath::core::thread::PollMode;
 use datapath::port::nic::NicKind;
 use fc::fip::{Addressing, Preferred, VlanChoice};
+use fc::messages::ox_id;
 use fc::vn_port::DEFAULT_RECONNECT_DELAY;
 use fc::vn_port::Topology;
 use fc::wire::Wwn;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The most poll cores of an initiator: their number is in three bits of each OX_ID, and control has one.
+pub const MAX_CORES: usize = ox_id::MAX_CORES as usize;
+
 /// Longer than a link's flap or an FCF's restart takes; shorter than the 30 s that Linux's SCSI layer in a guest waits.
 pub const DEFAULT_FAST_IO_FAIL: Duration = Duration::from_secs(25);
 
-/// An initiator over one queue of an interface.
+/// An initiator over an interface.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The interface, a name in the calling thread's network namespace.
     pub interface: String,
-    /// Its queue, counted from 0. FCoE comes by queue 0 unless flow rules say otherwise.
-    pub queue: u32,
+    /// Its queues, counted from 0. FCoE comes by queue 0 unless flow rules or the NIC's redirection by OX_ID say otherwise.
+    pub queues: Vec<u32>,
     /// How the interface is reached.
     pub kind: NicKind,
-    /// The CPU that the poll core is pinned to; none leaves that to the scheduler.
-    pub cpu: Option<usize>,
+    /// A poll core for each: the CPU that it is pinned to; none leaves that to the scheduler. They are on the queues in
+    /// turn, so that there are no fewer, and [`MAX_CORES`] at most.
+    pub cores: Vec<Option<usize>>,
     /// How the poll core waits.
     pub poll_mode: PollMode,
     /// What is at the other end: a fabric, or VN2VN ports.
@@ -52,7 +57,7 @@ pub struct Config {
     /// The longest wait, of a second at least, before a login to a target is tried again that failed: waits double up to
     /// this.
     pub reconnect_delay: Duration,
-    /// A file for all frames that the core moves, in pcapng.
+    /// A file for all frames that the first core moves, in pcapng.
     pub capture: Option<PathBuf>,
 }
 
@@ -61,9 +66,9 @@ impl Config {
     pub fn new(interface: impl Into<String>) -> Self {
         Self {
             interface: interface.into(),
-            queue: 0,
+            queues: vec![0],
             kind: NicKind::default(),
-            cpu: None,
+            cores: vec![None],
             poll_mode: PollMode::default(),
             topology: Topology::default(),
             vlan: VlanChoice::Discover,

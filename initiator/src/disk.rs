@@ -1,7 +1,7 @@
 //! A logical unit as a disk.
 
 use crate::disk_state::DiskState;
-use crate::disks::Disks;
+use crate::disks::{Disks, QueueTurn};
 use crate::error::DiskError;
 use crate::path::{Path, PortNumber};
 use crate::queue::DiskQueue;
@@ -123,7 +123,8 @@ impl Disk {
     /// If `depth` is zero.
     pub fn queue(&self, depth: usize) -> Result<DiskQueue, DiskError> {
         let waker = Arc::new(Waker::new().map_err(DiskError::System)?);
-        Ok(DiskQueue::new(Arc::clone(&self.state), depth, self.disks.clone(), waker))
+        let turn = self.disks.next_turn();
+        Ok(DiskQueue::new(Arc::clone(&self.state), depth, self.disks.clone(), turn, waker))
     }
 
     /// A queue for a task of [`Self::run_on_core`], which its completions wake.
@@ -131,11 +132,11 @@ impl Disk {
     /// # Panics
     /// If `depth` is zero.
     pub fn queue_on_core(&self, depth: usize) -> DiskQueue {
-        let waker = self.disks.waker_of_core(self.first.id.port);
-        DiskQueue::new(Arc::clone(&self.state), depth, self.disks.clone(), waker)
+        let waker = self.core(self.first.id.port).waker();
+        DiskQueue::new(Arc::clone(&self.state), depth, self.disks.clone(), QueueTurn(0), waker)
     }
 
-    /// Runs `task` on the thread of the poll core of the disk's first path, between two rounds of frames: for a consumer
+    /// Runs `task` on the thread of the first poll core of the disk's first path, between two rounds of frames: for a consumer
     /// that wants no other thread to be woken. It must not wait for anything.
     pub fn run_on_core(&self, task: Box<dyn Task>) {
         self.core(self.first.id.port).attach_task(task);
@@ -153,7 +154,7 @@ impl Disk {
     }
 
     pub(crate) fn core(&self, port: PortNumber) -> CoreHandle {
-        self.disks.core(port)
+        self.disks.first_core(port)
     }
 
     /// Reads whole blocks from `lba` on, and returns when they are all there.

@@ -5,9 +5,9 @@ use crate::disk_map::DiskMap;
 use crate::disk_state::Doubt;
 use crate::path::{PathChoice, PortNumber};
 use datapath::core::thread::CoreHandle;
-use datapath::port::Waker;
 use fc::time::Instant;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,16 +18,23 @@ pub struct Disks(Arc<Shared>);
 struct Shared {
     map: DiskMap,
     /// By port number.
-    cores: Mutex<Vec<CoreHandle>>,
+    cores: Mutex<Vec<Vec<CoreHandle>>>,
+    /// Queues opened so far: they are dealt out to the cores.
+    queues: AtomicUsize,
     /// The origin of the clock of all requests: they tell each other times.
     origin: std::time::Instant,
 }
+
+/// Which of the cores that a port has is a queue's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct QueueTurn(pub(crate) usize);
 
 impl Disks {
     /// No disks yet. `choice` is that of disks with several paths.
     pub fn new(choice: PathChoice) -> Self {
         let map = DiskMap::new(choice);
-        Self(Arc::new(Shared { map, cores: Mutex::default(), origin: std::time::Instant::now() }))
+        let (cores, queues) = (Mutex::default(), AtomicUsize::new(0));
+        Self(Arc::new(Shared { map, cores, queues, origin: std::time::Instant::now() }))
     }
 
     /// Those that are there, in the order of their first target ports' WWPNs and their LUNs.
@@ -39,20 +46,33 @@ impl Disks {
         &self.0.map
     }
 
-    /// One more port, with its core.
-    pub(crate) fn add_port(&self, core: CoreHandle, fast_io_fail: Duration, doubt: Arc<Doubt>) -> PortNumber {
-        let mut cores = self.0.cores.lock().unwrap_or_else(PoisonError::into_inner);
-        cores.push(core);
+    /// One more port, with its cores.
+    pub(crate) fn add_port(
+        &self,
+        cores: Vec<CoreHandle>,
+        fast_io_fail: Duration,
+        doubt: Arc<Doubt>,
+    ) -> PortNumber {
+        let mut all = self.0.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(cores);
         self.map().add_port(fast_io_fail, doubt)
     }
 
-    pub(crate) fn core(&self, port: PortNumber) -> CoreHandle {
-        let cores = self.0.cores.lock().unwrap_or_else(PoisonError::into_inner);
-        cores[usize::from(port.0)].clone()
+    /// The first of a port's cores.
+    pub(crate) fn first_core(&self, port: PortNumber) -> CoreHandle {
+        self.core(port, QueueTurn(0))
     }
 
-    pub(crate) fn waker_of_core(&self, port: PortNumber) -> Arc<Waker> {
-        self.core(port).waker()
+    /// The core of a port that queues of this turn use.
+    pub(crate) fn core(&self, port: PortNumber, QueueTurn(turn): QueueTurn) -> CoreHandle {
+        let all = self.0.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        let cores = &all[usize::from(port.0)];
+        cores[turn % cores.len()].clone()
+    }
+
+    /// The next queue's turn.
+    pub(crate) fn next_turn(&self) -> QueueTurn {
+        QueueTurn(self.0.queues.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn now(&self) -> Instant {

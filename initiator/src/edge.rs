@@ -7,7 +7,7 @@ use crate::published::Published;
 use control::link::LinkWatch;
 use control::{Edge, IdentityError, Inventory, Order};
 use datapath::consumer::Consumer;
-use datapath::core::ControlLink;
+use datapath::core::ControlLinks;
 use datapath::port::Waker;
 use datapath::port::nic::Nic;
 use fc::messages::{Command, Completion, FromCore, ToCore};
@@ -25,7 +25,7 @@ pub(crate) struct GivenOrder {
 }
 
 pub(crate) struct ThreadEdge {
-    pub(crate) core: ControlLink,
+    pub(crate) cores: ControlLinks,
     pub(crate) consumer: Consumer,
     pub(crate) nic: Nic,
     pub(crate) link: LinkWatch,
@@ -49,11 +49,11 @@ impl ThreadEdge {
     /// Sleeps until something may have come, and says whether control shall go on.
     pub(crate) fn wait(&mut self, timeout: Duration) -> bool {
         self.consumer.kick();
-        let Self { core, consumer, link, waker, doubt, orders, next_order, stop, stop_told, .. } = self;
+        let Self { cores, consumer, link, waker, doubt, orders, next_order, stop, stop_told, .. } = self;
         let is_ready = || {
             *next_order = next_order.take().or_else(|| orders.try_recv().ok());
             next_order.is_some()
-                || core.has_frame()
+                || cores.has_frame()
                 || consumer.has_completion()
                 || doubt.is_raised()
                 || !*stop_told && stop.load(Ordering::Acquire)
@@ -69,13 +69,13 @@ impl ThreadEdge {
 
 impl Edge for ThreadEdge {
     fn receive(&mut self) -> Option<FromCore> {
-        self.core.receive()
+        self.cores.receive()
     }
 
     fn send(&mut self, message: ToCore) {
         let mut message = message;
-        // A core takes messages in every step. One that has stopped takes none, and then nothing matters any more.
-        while let Err(back) = self.core.send(message) {
+        // Cores take messages in every step. One that has stopped takes none, and then nothing matters any more.
+        while let Err(back) = self.cores.send(message) {
             if self.consumer.is_stopped() {
                 return;
             }

@@ -1,6 +1,6 @@
 //! The library that programs use: an FCoE initiator over one interface, and the disks that it finds.
 //!
-//! [`Initiator::start`] opens the interface and starts two threads: a poll core that moves the data, and control,
+//! [`Initiator::start`] opens the interface and starts its threads: a poll core or more that move the data, and control,
 //! which logs in and looks for disks. A [`Disk`] has blocking calls, and a [`DiskQueue`] for more than one request
 //! at a time.
 //!
@@ -58,7 +58,7 @@ mod task_management;
 mod verdict;
 mod window;
 
-pub use config::{Config, DEFAULT_FAST_IO_FAIL};
+pub use config::{Config, DEFAULT_FAST_IO_FAIL, MAX_CORES};
 pub use control::DEFAULT_DEV_LOSS;
 pub use control::{
     FcfView, Identity, IdentityError, Inventory, Login, LunView, NeighbourView, Obstacle, TargetView,
@@ -99,9 +99,10 @@ pub struct Initiator {
     orders: Sender<GivenOrder>,
     control_waker: Arc<Waker>,
     stop_control: Arc<AtomicBool>,
-    /// Control gives back what holds the interface: that must outlive the core's port.
+    /// Control gives back what holds the interface: that must outlive the cores' ports.
     control: Option<JoinHandle<edge::ThreadEdge>>,
-    core: Option<CoreThread<CorePort>>,
+    /// Empty once they have been stopped.
+    cores: Vec<CoreThread<CorePort>>,
 }
 
 impl Initiator {
@@ -162,26 +163,30 @@ impl Initiator {
         answer.recv().expect("control answers each order")
     }
 
-    /// What the poll core has counted.
+    /// What each poll core has counted, in the order of their numbers.
     ///
     /// # Errors
-    /// [`CoreStopped`] when the core has: its interface is gone.
-    pub fn report(&self) -> Result<CoreReport, CoreStopped> {
-        self.core().handle().report()
+    /// [`CoreStopped`] when one has: its interface is gone.
+    pub fn reports(&self) -> Result<Vec<CoreReport>, CoreStopped> {
+        self.cores.iter().map(|core| core.handle().report()).collect()
     }
 
-    /// Whether the poll core still runs; it ends when its interface goes.
+    /// What the poll cores have counted together.
+    ///
+    /// # Errors
+    /// As [`Self::reports`].
+    pub fn report(&self) -> Result<CoreReport, CoreStopped> {
+        Ok(self.reports()?.into_iter().reduce(CoreReport::plus).expect("there is a core"))
+    }
+
+    /// Whether the poll cores still run; they end when their interface goes.
     pub fn is_running(&self) -> bool {
-        self.core().is_running()
+        self.cores.iter().all(CoreThread::is_running)
     }
 
     /// Logs out, ends every request, and leaves the interface as it was.
     pub fn stop(self) {
         drop(self);
-    }
-
-    fn core(&self) -> &CoreThread<CorePort> {
-        self.core.as_ref().expect("there until it is dropped")
     }
 }
 
@@ -190,11 +195,17 @@ impl Drop for Initiator {
         self.stop_control.store(true, Ordering::Release);
         self.control_waker.wake();
         let edge = self.control.take().map(JoinHandle::join);
-        if let Some(core) = self.core.take()
-            && let Err(error) = core.stop()
-        {
-            tracing::warn!(%error, "the interface stopped working before the initiator did");
+        let mut ports = Vec::with_capacity(self.cores.len());
+        for core in self.cores.drain(..) {
+            match core.stop() {
+                // Ports of one queue go together.
+                Ok(port) => ports.push(port),
+                Err(error) => {
+                    tracing::warn!(%error, "the interface stopped working before the initiator did")
+                }
+            }
         }
+        drop(ports);
         self.disks.map().update(self.port, &Inventory::default());
         // Last: the XDP program goes when nobody's frames depend on it any more.
         if let Some(Err(panic)) = edge

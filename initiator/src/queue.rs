@@ -2,7 +2,7 @@
 
 use crate::disk::DiskInfo;
 use crate::disk_state::DiskState;
-use crate::disks::Disks;
+use crate::disks::{Disks, QueueTurn};
 use crate::error::DiskError;
 use crate::path::PortNumber;
 use crate::request::{Done, Refused, Request};
@@ -15,7 +15,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A queue to a disk with a bounded number of requests out. Owned by one thread; open as many as there are threads.
+/// A queue to a disk with a bounded number of requests out. Owned by one thread; open as many as there are threads. Its
+/// commands go by one of the poll cores that a port has; others' are dealt out to the others.
 ///
 /// [`Requests`] says what happens to a request.
 pub struct DiskQueue {
@@ -23,6 +24,8 @@ pub struct DiskQueue {
     depth: usize,
     /// The ports of the disk's paths, in the order of their first use.
     lanes: Vec<Lane>,
+    /// Which of each port's cores it uses.
+    turn: QueueTurn,
     disks: Disks,
     waker: Arc<Waker>,
 }
@@ -35,11 +38,17 @@ struct Lane {
 
 impl DiskQueue {
     /// A queue whose owner `waker` wakes.
-    pub(crate) fn new(state: Arc<DiskState>, depth: usize, disks: Disks, waker: Arc<Waker>) -> Self {
+    pub(crate) fn new(
+        state: Arc<DiskState>,
+        depth: usize,
+        disks: Disks,
+        turn: QueueTurn,
+        waker: Arc<Waker>,
+    ) -> Self {
         state.watch(&waker);
         let ports: Vec<_> = state.paths().iter().map(|path| path.id.port).collect();
         let mut queue =
-            Self { requests: Requests::new(state, depth), depth, lanes: Vec::new(), disks, waker };
+            Self { requests: Requests::new(state, depth), depth, lanes: Vec::new(), turn, disks, waker };
         // A core gets to know its consumers before there is something to do.
         for port in ports {
             queue.lane(port);
@@ -137,7 +146,7 @@ impl DiskQueue {
     fn lane(&mut self, port: PortNumber) -> &mut Lane {
         let at = self.lanes.iter().position(|lane| lane.port == port).unwrap_or_else(|| {
             let depth = self.depth + Requests::MAX_EXTRA_COMMANDS;
-            let consumer = self.disks.core(port).attach_consumer(depth, Arc::clone(&self.waker));
+            let consumer = self.disks.core(port, self.turn).attach_consumer(depth, Arc::clone(&self.waker));
             self.lanes.push(Lane { port, consumer });
             self.lanes.len() - 1
         });

@@ -9,7 +9,7 @@ use crate::published::Published;
 use control::link::{LinkState, LinkWatch};
 use control::{Control, EnodeConfig, Order};
 use datapath::core::thread::{CoreThread, ThreadConfig};
-use datapath::core::{Core, CoreConfig};
+use datapath::core::{ControlLinks, Core, CoreConfig, siblings};
 use datapath::port::Waker;
 use datapath::port::nic::{Nic, NicPort};
 use fc::time::Instant;
@@ -28,41 +28,29 @@ const SCAN_DEPTH: usize = 64;
 pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
     let link = LinkWatch::open(&config.interface)?;
     let control = control(config, link.state())?;
-    let waker = || Waker::new().map(Arc::new).map_err(StartError::System);
-    let (core_waker, control_waker) = (waker()?, waker()?);
+    let control_waker = waker()?;
     let group = match config.topology {
         Topology::Fabric => MacAddr::ALL_ENODE,
         Topology::Vn2vn => MacAddr::ALL_VN2VN_ENODE,
     };
     let groups = [group, MacAddr::ALL_FCOE];
-    let (nic, port) = Nic::open(&config.interface, config.queue, config.kind, &groups)?;
+    let (nic, ports) =
+        Nic::open_for_cores(&config.interface, &config.queues, config.cores.len(), config.kind, &groups)?;
     nic.macs().add(link.state().mac)?;
-    let port = match &config.capture {
-        None => port,
-        Some(path) => {
-            port.captured(path).map_err(|source| StartError::Capture { path: path.clone(), source })?
-        }
-    };
-
-    let mut core = Core::new(
-        port,
-        &CoreConfig { number: 0, cores: 1 },
-        Arc::clone(&core_waker),
-        Arc::clone(&control_waker),
-    );
-    let consumer = core.attach_consumer(SCAN_DEPTH, Arc::clone(&control_waker));
-    let core_link = core.control_link();
-    let thread_config = ThreadConfig { cpu: config.cpu, poll_mode: config.poll_mode };
-    let core = CoreThread::spawn(core, core_waker, thread_config).map_err(StartError::System)?;
+    let mut cores = make_cores(config, ports, &control_waker)?;
+    let consumer = cores[0].attach_consumer(SCAN_DEPTH, Arc::clone(&control_waker));
+    let links = ControlLinks::new(cores.iter().map(Core::control_link).collect());
+    let cores = spawn(config, cores)?;
 
     let inventory = Arc::new(Published::new(control.inventory().clone()));
     let disks = config.disks.clone();
     let doubt = Arc::new(Doubt::new(Arc::clone(&control_waker)));
-    let port = disks.add_port(core.handle(), config.fast_io_fail, Arc::clone(&doubt));
+    let handles = cores.iter().map(CoreThread::handle).collect();
+    let port = disks.add_port(handles, config.fast_io_fail, Arc::clone(&doubt));
     let stop_control = Arc::new(AtomicBool::new(false));
     let (orders, received_orders) = mpsc::channel();
     let mut edge = ThreadEdge {
-        core: core_link,
+        cores: links,
         consumer,
         nic,
         link,
@@ -93,8 +81,44 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         control_waker,
         stop_control,
         control: Some(control),
-        core: Some(core),
+        cores,
     })
+}
+
+fn waker() -> Result<Arc<Waker>, StartError> {
+    Waker::new().map(Arc::new).map_err(StartError::System)
+}
+
+/// A core over each port, the ways between them where frames may come by another queue than their core's, and a record of
+/// the first one's frames if that is wanted.
+fn make_cores(
+    config: &Config,
+    ports: Vec<NicPort>,
+    control_waker: &Arc<Waker>,
+) -> Result<Vec<Core<CorePort>>, StartError> {
+    let count = ports.len() as u16;
+    let wakers = ports.iter().map(|_| waker()).collect::<Result<Vec<_>, _>>()?;
+    let mut siblings = if config.queues.len() > 1 { siblings(&wakers) } else { Vec::new() }.into_iter();
+    let core = |((number, port), waker): ((u16, CorePort), Arc<Waker>)| {
+        let port = match &config.capture {
+            Some(path) if number == 0 => {
+                port.captured(path).map_err(|source| StartError::Capture { path: path.clone(), source })?
+            }
+            _ => port,
+        };
+        let core = Core::new(port, &CoreConfig { number, cores: count }, waker, Arc::clone(control_waker));
+        Ok(core.with_siblings(siblings.next().unwrap_or_default()))
+    };
+    (0..).zip(ports).zip(wakers).map(core).collect()
+}
+
+/// Starts the cores' threads.
+fn spawn(config: &Config, cores: Vec<Core<CorePort>>) -> Result<Vec<CoreThread<CorePort>>, StartError> {
+    let spawn = |(core, &cpu)| {
+        let config = ThreadConfig { cpu, poll_mode: config.poll_mode };
+        CoreThread::spawn(core, config).map_err(StartError::System)
+    };
+    cores.into_iter().zip(&config.cores).map(spawn).collect()
 }
 
 /// A control plane with the configured identities.

@@ -119,7 +119,7 @@ impl Host {
                 is_busy |= disk.step(now, model, self.has_canary)?;
             }
             if !is_busy {
-                self.ports.iter_mut().for_each(HostPort::is_quiet);
+                self.ports.iter_mut().for_each(|port| port.is_quiet(now));
                 return Ok(());
             }
         }
@@ -169,8 +169,9 @@ impl Host {
                 continue;
             }
             let depth = self.load.depth;
+            let turn = self.disks.len();
             let attach = |port: &mut HostPort| {
-                port.attach_consumer(depth + Requests::MAX_EXTRA_COMMANDS, Arc::clone(&self.waker))
+                port.attach_consumer(turn, depth + Requests::MAX_EXTRA_COMMANDS, Arc::clone(&self.waker))
             };
             let consumers = self.ports.iter_mut().map(attach).collect();
             // A target that could not tell whether it can seems to be one that can't.

@@ -1,12 +1,11 @@
-//! One port of an initiator and its link: control and a poll core.
+//! One port of an initiator and its link: control and poll cores.
 
 use crate::audit::Audit;
+use crate::cores::Cores;
 use crate::plan::HostPlan;
 use control::{Config, Control, EnodeConfig, Inventory};
 use datapath::consumer::Consumer;
-use datapath::core::{Core, CoreConfig};
-use datapath::port::memory::{self, MemoryPort, MemoryWire};
-use datapath::port::{Port, Waker};
+use datapath::port::Waker;
 use fc::messages::{Action, Command, NexusId, Transfer};
 use fc::time::{Duration, Instant};
 use fc::wire::fcp::{Lun, TaskManagement};
@@ -25,12 +24,11 @@ const FUNCTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A port.
 pub(crate) struct HostPort {
-    core: Core<MemoryPort>,
+    cores: Cores,
     control: Control,
     /// For task management functions.
     operator: Consumer,
     edge: SteppedEdge,
-    wire: MemoryWire,
     audit: Audit,
     mac: MacAddr,
     group: MacAddr,
@@ -57,18 +55,15 @@ impl HostPort {
     }
 
     fn with_config(plan: &HostPlan, mac: MacAddr, config: Config, waker: &Arc<Waker>) -> Self {
-        let (port, wire) = memory::wire(plan.memory);
-        let core_config = CoreConfig { number: 0, cores: 1 };
-        let mut core = Core::new(port.with_mtu(plan.mtu), &core_config, Arc::clone(waker), Arc::clone(waker));
-        let scans = core.attach_consumer(SCAN_DEPTH, Arc::clone(waker));
-        let operator = core.attach_consumer(OPERATOR_DEPTH, Arc::clone(waker));
-        let edge = SteppedEdge::new(core.control_link(), scans);
+        let mut cores = Cores::new(plan.cores, plan.mtu, waker);
+        let scans = cores.attach_consumer(0, SCAN_DEPTH, Arc::clone(waker));
+        let operator = cores.attach_consumer(1, OPERATOR_DEPTH, Arc::clone(waker));
+        let edge = SteppedEdge::new(cores.links(), scans);
         Self {
-            core,
+            cores,
             control: Control::new(config),
             operator,
             edge,
-            wire,
             audit: Audit::new(plan.r_a_tov),
             mac,
             group: match plan.mode {
@@ -94,8 +89,14 @@ impl HostPort {
         std::mem::take(&mut self.edge.is_new).then_some(&self.edge.inventory)
     }
 
-    pub(crate) fn attach_consumer(&mut self, depth: usize, waker: Arc<Waker>) -> Consumer {
-        self.core.attach_consumer(depth, waker)
+    /// A consumer of one of the cores.
+    pub(crate) fn attach_consumer(&mut self, turn: usize, depth: usize, waker: Arc<Waker>) -> Consumer {
+        self.cores.attach_consumer(turn, depth, waker)
+    }
+
+    /// One of the cores does nothing until then.
+    pub(crate) fn stand(&mut self, core: usize, until: Instant) {
+        self.cores.stand(core, until);
     }
 
     /// Has a function carried out, if not too many are out.
@@ -122,7 +123,7 @@ impl HostPort {
     pub(crate) fn receive(&mut self, destination: MacAddr, bytes: &[u8]) {
         let groups = [self.group, MacAddr::ALL_FCOE];
         let is_ours = destination == self.mac || groups.contains(&destination);
-        if (is_ours || self.edge.macs.contains(&destination)) && self.wire.push(bytes) {
+        if (is_ours || self.edge.macs.contains(&destination)) && self.cores.receive(bytes) {
             self.audit.received(bytes);
         }
     }
@@ -135,14 +136,14 @@ impl HostPort {
         if self.is_over() {
             return Ok(false);
         }
-        let mut is_busy = self.core.step(now);
-        while let Some(audited) = self.wire.pop_with(|bytes| {
+        let Self { cores, audit, .. } = self;
+        let mut is_busy = cores.step(now, |bytes| {
             send(bytes);
-            self.audit.sent(now, bytes)
-        }) {
-            audited?;
-        }
-        if self.edge.has_work() || self.control.poll_timeout().is_some_and(|at| at <= now) {
+            audit.sent(now, bytes)
+        })?;
+        if self.edge.hand_over()
+            && (self.edge.has_work() || self.control.poll_timeout().is_some_and(|at| at <= now))
+        {
             self.control.step(now, &mut self.edge);
             is_busy = true;
         }
@@ -154,8 +155,11 @@ impl HostPort {
     }
 
     /// Nothing more can be done at this moment.
-    pub(crate) fn is_quiet(&mut self) {
-        self.audit.is_quiet();
+    pub(crate) fn is_quiet(&mut self, now: Instant) {
+        // What has come to a core that stands still has not been read.
+        if !self.cores.any_stands(now) {
+            self.audit.is_quiet();
+        }
     }
 
     /// When it wants to be stepped though nothing came.
@@ -163,12 +167,13 @@ impl HostPort {
         if self.is_over() {
             return None;
         }
-        self.core.poll_timeout().into_iter().chain(self.control.poll_timeout()).min()
+        let control = if self.edge.is_held_up() { None } else { self.control.poll_timeout() };
+        self.cores.poll_timeout().into_iter().chain(control).min()
     }
 
-    /// Exchanges of the core that are out or rest.
+    /// Exchanges of the cores that are out or rest.
     pub(crate) fn open_exchanges(&self) -> usize {
-        self.core.report().open_exchanges
+        self.cores.open_exchanges()
     }
 
     /// Logs out, and then does nothing more.
@@ -187,11 +192,6 @@ impl HostPort {
     /// # Errors
     /// When a frame's memory is not where it belongs.
     pub(crate) fn stop(self, now: Instant) -> Result<(), String> {
-        let port = self.core.stop(now);
-        let account = port.account();
-        if account.is_balanced() && account.free == account.total {
-            return Ok(());
-        }
-        Err(format!("frames were lost or used twice: {account:?}"))
+        self.cores.stop(now)
     }
 }

@@ -9,6 +9,7 @@
 
 mod audit;
 mod chance;
+mod cores;
 mod forger;
 mod host;
 mod host_port;

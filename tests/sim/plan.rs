@@ -3,6 +3,7 @@
 mod faults;
 
 use crate::chance::Chance;
+use crate::cores::{CoresPlan, Steering};
 use crate::host::Places;
 use crate::load::LoadPlan;
 use crate::model::DiskKey;
@@ -45,7 +46,7 @@ pub(crate) struct HostPlan {
     pub(crate) macs: Vec<MacAddr>,
     pub(crate) mode: Mode,
     pub(crate) mtu: u32,
-    pub(crate) memory: MemoryConfig,
+    pub(crate) cores: CoresPlan,
     pub(crate) r_a_tov: Duration,
     pub(crate) fast_io_fail: Duration,
     pub(crate) path_choice: PathChoice,
@@ -68,6 +69,11 @@ impl Plan {
             transmit_frames: chance.one_of(&[16, 64, 256]),
             ring_frames: chance.one_of(&[128, 256]),
         };
+        let cores = CoresPlan {
+            count: chance.one_of(&[1, 1, 1, 2, 3, 7]),
+            steering: chance.one_of(&[Steering::OxId, Steering::Anything]),
+            memory,
+        };
         let fast_io_fail = Duration::from_millis(chance.one_of(&[0, 1000, 25_000]));
         let path_choice = chance.one_of(&[PathChoice::RoundRobin, PathChoice::LeastQueue]);
         let ports_per_host = chance.one_of(&[1, 1, 2]);
@@ -75,7 +81,7 @@ impl Plan {
             macs: (0..ports_per_host).map(|port| host_mac(number, port)).collect(),
             mode,
             mtu,
-            memory,
+            cores,
             r_a_tov: Duration::from_millis(sans[0].r_a_tov_ms.into()),
             fast_io_fail,
             path_choice,
@@ -247,7 +253,7 @@ impl fmt::Display for Plan {
         )?;
         let lun = &san.targets[0].luns[0];
         writeln!(f, "  LUNs of {} bytes in blocks of {}", lun.size_bytes, lun.block_bytes)?;
-        writeln!(f, "  latency {latency:?}, {:?}", host.memory)?;
+        writeln!(f, "  latency {latency:?}, {:?}", host.cores)?;
         writeln!(f, "  {:?}", host.load)?;
         for Event { at, what } in events {
             writeln!(f, "  {:8.3} s  {what:?}", at.as_secs_f64())?;

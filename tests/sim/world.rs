@@ -257,6 +257,11 @@ impl<'a> World<'a> {
                     (san.frozen_until, san.due) = (until, until);
                 }
             }
+            What::Stand { port, core, time } => {
+                let (host, number) = self.host_at(port).expect("cores are initiators'");
+                self.hosts[host].it.port_mut(number).stand(core, now + time);
+                self.hosts[host].wake(now);
+            }
             What::Twin { is_there } => {
                 self.switch.set_up(self.twin_port(), is_there);
                 self.twin.it.set_link(is_there);

@@ -4,7 +4,7 @@
 use crate::stepped::{SteppedEdge, control_config};
 use control::Control;
 use datapath::consumer::Consumer;
-use datapath::core::{Core, CoreConfig};
+use datapath::core::{ControlLinks, Core, CoreConfig};
 use datapath::port::memory::{self, MemoryConfig, MemoryPort, MemoryWire};
 use datapath::port::{Port, Waker};
 use fc::messages::{Action, Command, NexusId, Transfer};
@@ -81,7 +81,10 @@ impl World {
         let core_config = CoreConfig { number: 0, cores: 1 };
         let mut core = Core::new(port.with_mtu(MTU), &core_config, Arc::clone(&waker), Arc::clone(&waker));
         let consumer = core.attach_consumer(DEPTH, Arc::clone(&waker));
-        let edge = SteppedEdge::new(core.control_link(), core.attach_consumer(SCAN_DEPTH, waker));
+        let edge = SteppedEdge::new(
+            ControlLinks::new(vec![core.control_link()]),
+            core.attach_consumer(SCAN_DEPTH, waker),
+        );
         let mut config = SanConfig { mode, confirmation: true, ..SanConfig::default() };
         config.targets[0].luns[0] = LunConfig { size_bytes: 1 << 20, ..LunConfig::default() };
         Self {

@@ -2,7 +2,7 @@
 
 use control::{Config, DEFAULT_DEV_LOSS, Edge, EnodeConfig, IdentityError, Inventory, Order};
 use datapath::consumer::Consumer;
-use datapath::core::ControlLink;
+use datapath::core::ControlLinks;
 use datapath::port::Waker;
 use fc::messages::{Command, Completion, FromCore, ToCore};
 use fc::vn_port::{Identity, LoginKind};
@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 /// Control's world, without a NIC. Its link comes up with the first step.
 pub struct SteppedEdge {
-    core: ControlLink,
+    cores: ControlLinks,
+    /// What the cores can't take yet.
+    to_cores: VecDeque<ToCore>,
     consumer: Consumer,
     /// The addresses by which control wants to receive.
     pub macs: Vec<MacAddr>,
@@ -33,10 +35,11 @@ pub struct SteppedEdge {
 }
 
 impl SteppedEdge {
-    /// The world of a control whose core is at the other end of `core`; `consumer` carries its scans.
-    pub fn new(core: ControlLink, consumer: Consumer) -> Self {
+    /// The world of a control whose cores are at the other ends of `cores`; `consumer` carries its scans.
+    pub fn new(cores: ControlLinks, consumer: Consumer) -> Self {
         Self {
-            core,
+            cores,
+            to_cores: VecDeque::new(),
             consumer,
             macs: Vec::new(),
             link_changes: VecDeque::from([true]),
@@ -52,19 +55,37 @@ impl SteppedEdge {
     pub fn has_work(&self) -> bool {
         !self.link_changes.is_empty()
             || !self.orders.is_empty()
-            || self.core.has_frame()
+            || self.cores.has_frame()
             || self.consumer.has_completion()
             || self.doubt.is_raised()
+    }
+
+    /// Hands over what the cores can take now, and says whether that is all: else control has to wait for them.
+    pub fn hand_over(&mut self) -> bool {
+        while let Some(message) = self.to_cores.pop_front() {
+            if let Err(message) = self.cores.send(message) {
+                self.to_cores.push_front(message);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether control has to wait for a core.
+    pub fn is_held_up(&self) -> bool {
+        !self.to_cores.is_empty()
     }
 }
 
 impl Edge for SteppedEdge {
     fn receive(&mut self) -> Option<FromCore> {
-        self.core.receive()
+        self.hand_over();
+        self.cores.receive()
     }
 
     fn send(&mut self, message: ToCore) {
-        self.core.send(message).expect("the core takes messages in every step");
+        self.to_cores.push_back(message);
+        self.hand_over();
     }
 
     fn submit(&mut self, command: Command) -> Result<(), Command> {

@@ -4,6 +4,7 @@ use datapath::port::nic::{Nic, NicKind};
 use fc::wire::Wwn;
 use initiator::{Config, Disk, DiskError, DropReason, Initiator, Request, StartError, Topology};
 use san::{Mode, Remote, San, SanConfig};
+use std::ops::Range;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -114,6 +115,79 @@ fn data_moves_by_every_kind_of_port() {
             assert!(!link.contains("xdp"), "an XDP program was left: {link}");
             assert!(matches!(disk.flush(), Err(DiskError::Transport(_))), "nobody serves it any more");
         });
+    }
+}
+
+/// Each core's responses come to it, be it that XDP chooses it by the OX_ID or that they come by the queue that the SAN's
+/// CPU sends to, and the core there hands them on.
+#[test]
+fn data_moves_by_several_cores() {
+    if !have_root() {
+        return;
+    }
+    for (queues, cores) in [(vec![0], 2), (vec![0], 7), (vec![0, 1], 2), (vec![0, 1], 3)] {
+        in_network_namespace(|| {
+            let count = queues.len().to_string();
+            let (rx, tx) = (["numrxqueues", &count], ["numtxqueues", &count]);
+            let peer = ["type", "veth", "peer", "name", SANS, "mtu", "2500"];
+            ip(&[&["link", "add", OURS, "mtu", "2500"], &rx[..], &tx, &peer, &rx, &tx].concat());
+            for end in [OURS, SANS] {
+                ip(&["link", "set", end, "addrgenmode", "none", "up"]);
+            }
+            // A veth's frames come by the queue that they were sent by; a packet socket takes them from all.
+            let kind = if queues.len() > 1 { NicKind::AfPacket } else { NicKind::AfXdp };
+            let _san = RunningSan::start(&SanConfig::default(), kind);
+            let config = Config { queues: queues.clone(), cores: vec![None; cores], ..Config::new(OURS) };
+            let initiator = Initiator::start(config).unwrap();
+            let disk = only_disk(&initiator);
+            // Threads at the same time, and each core has one's queue.
+            std::thread::scope(|scope| {
+                for part in 0..8 {
+                    let disk = &disk;
+                    scope.spawn(move || move_blocks(disk, part * 8192..(part + 1) * 8192));
+                }
+            });
+            let reports = initiator.reports().unwrap();
+            assert_eq!(reports.len(), cores);
+            let mut handed_on = 0;
+            for report in &reports {
+                let counters = &report.counters;
+                assert!(counters.ended > 100, "core {}: {counters:?}", report.number);
+                // What was asked for again, for its impatience, may come twice.
+                let late = counters.dropped(DropReason::NoExchange);
+                assert_eq!((counters.failed, counters.dropped_total()), (0, late), "{counters:?}");
+                assert_eq!(report.open_exchanges, 0, "core {}", report.number);
+                handed_on += counters.handed_on;
+            }
+            assert_eq!(handed_on > 0, queues.len() > 1, "{queues:?}");
+            initiator.stop();
+        });
+    }
+}
+
+/// Writes and reads blocks by a queue of its own.
+fn move_blocks(disk: &Disk, blocks: Range<u64>) {
+    let mut queue = disk.queue(8).unwrap();
+    let data = |lba: u64| noise(8 * 512, lba + 77).into_boxed_slice();
+    for write in [true, false] {
+        let mut lbas = blocks.clone().step_by(8).peekable();
+        while lbas.peek().is_some() || queue.outstanding() > 0 {
+            while queue.outstanding() < 8
+                && let Some(lba) = lbas.next()
+            {
+                let request = match write {
+                    true => Request::Write { lba, buffer: data(lba) },
+                    false => Request::Read { lba, buffer: vec![0; 8 * 512].into() },
+                };
+                queue.submit(lba, request).unwrap();
+            }
+            queue.kick();
+            queue.wait(Duration::from_secs(1)).unwrap();
+            while let Some(done) = queue.poll() {
+                done.result.unwrap();
+                assert!(write || done.buffer.unwrap() == data(done.tag), "block {}", done.tag);
+            }
+        }
     }
 }
 

@@ -107,10 +107,10 @@ fn maps_refuse_what_they_can_not_hold() {
 
         let no_xdp_socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         let fd = std::os::fd::AsFd::as_fd(&no_xdp_socket);
-        assert!(matches!(program.set_socket(0, fd), Err(XdpError::Map { .. })));
+        assert!(matches!(program.set_socket(0, [0], fd), Err(XdpError::Map { .. })));
         let beyond = MAX_QUEUES as u32;
         assert!(
-            matches!(program.set_socket(beyond, fd), Err(XdpError::NoSuchQueue { queue }) if queue == beyond)
+            matches!(program.set_socket(beyond, [0], fd), Err(XdpError::NoSuchQueue { queue }) if queue == beyond)
         );
     });
 }

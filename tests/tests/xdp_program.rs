@@ -13,6 +13,7 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use tests::{have_root, in_network_namespace, ip, veth_pair};
 use xdp_prog::Verdict::{self, Fcoe, Fip, ForeignMac, Malformed, NoSocket, Other};
+use xdp_prog::{CONTROL_SLOT, SLOTS_PER_QUEUE, slot};
 
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
@@ -122,9 +123,20 @@ impl Loaded {
         with(&self.object.maps().find(|map| map.name() == name).unwrap())
     }
 
+    /// The socket is that of queue 0, for OX_IDs with any low bits.
     fn set_socket(&self, socket: impl AsFd) {
-        let fd = socket.as_fd().as_raw_fd().to_ne_bytes();
-        self.map(xdp_prog::SOCKETS, |map| map.update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY).unwrap());
+        for low_bits in 0..SLOTS_PER_QUEUE {
+            self.set_slot(low_bits, &socket);
+        }
+    }
+
+    fn set_slot(&self, low_bits: usize, socket: impl AsFd) {
+        let (slot, fd) = (slot(0, low_bits).to_ne_bytes(), socket.as_fd().as_raw_fd().to_ne_bytes());
+        self.map(xdp_prog::SOCKETS, |map| map.update(&slot, &fd, MapFlags::ANY).unwrap());
+    }
+
+    fn clear_slot(&self, low_bits: usize) {
+        self.map(xdp_prog::SOCKETS, |map| map.delete(&slot(0, low_bits).to_ne_bytes()).unwrap());
     }
 
     fn run(&self, frame: &[u8]) -> libbpf_rs::Result<u32> {
@@ -216,6 +228,34 @@ fn a_frame_goes_to_the_socket_of_its_own_queue() {
             loaded.set_socket(&socket);
             for (queue, action) in [(0, XDP_REDIRECT), (1, XDP_PASS)] {
                 assert_eq!(loaded.run_in(&frame, Some((interface, queue))).unwrap(), action, "queue {queue}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_frame_goes_to_the_slot_of_its_ox_id_and_fip_to_controls() {
+    if !have_root() {
+        return;
+    }
+    in_network_namespace(|| {
+        veth_pair("xfcoe0", "xfcoe1", 2500);
+        let socket = AfXdpPort::open(&AfXdpConfig::new("xfcoe0", 0)).unwrap();
+        let fip = frame(OURS, &[FIP], VlanTag(0));
+        for loaded in Loaded::all() {
+            for low_bits in 0..SLOTS_PER_QUEUE {
+                loaded.set_slot(low_bits, &socket);
+                for ox_id in (0..=u16::MAX).step_by(0x0fff).chain(0..8) {
+                    let is_its = usize::from(ox_id) % 8 == low_bits;
+                    for types in [&[FCOE][..], &[VLAN, FCOE]] {
+                        let mut frame = frame(OURS, types, VlanTag(100));
+                        let header_len = 14 + 4 * (types.len() - 1) + 14;
+                        frame[header_len + 16..][..2].copy_from_slice(&ox_id.to_be_bytes());
+                        loaded.check("FCoE", &frame, if is_its { Fcoe } else { NoSocket });
+                    }
+                }
+                loaded.check("FIP", &fip, if low_bits == CONTROL_SLOT { Fip } else { NoSocket });
+                loaded.clear_slot(low_bits);
             }
         }
     });

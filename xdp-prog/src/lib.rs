@@ -9,7 +9,7 @@
 /// The program's name in the object and in `bpftool prog`.
 pub const PROGRAM: &str = "xfcoe";
 
-/// The AF_XDP sockets: an XSKMAP from receive queue number (`u32`) to socket.
+/// The AF_XDP sockets: an XSKMAP from [`slot`] (`u32`) to socket.
 pub const SOCKETS: &str = "SOCKETS";
 /// Our MAC addresses: a hash map from [`Mac`] to [`MacValue`].
 pub const MACS: &str = "MACS";
@@ -21,9 +21,21 @@ pub type Mac = [u8; 6];
 /// A value of [`MACS`]. Only that there is one counts; it is 0.
 pub type MacValue = u8;
 
-/// Receive queues that can have a socket: more than machines have cores to poll them. FCoE on queues beyond is left
+/// Receive queues that can have sockets: more than machines have cores to poll them. FCoE on queues beyond is left
 /// to the kernel.
 pub const MAX_QUEUES: usize = 256;
+/// Places for sockets that each queue has, one for each value of an OX_ID's low three bits, by which an initiator tells
+/// its cores apart. A queue with one socket has it in all of them.
+pub const SLOTS_PER_QUEUE: usize = 8;
+/// The slot of what has no OX_ID of a core's: FIP.
+pub const CONTROL_SLOT: usize = SLOTS_PER_QUEUE - 1;
+/// Where the OX_ID's low byte is, behind the EtherType: FCoE header (14), 17 bytes into the FC header.
+pub const OX_ID_LOW_OFFSET: usize = 31;
+
+/// The key of [`SOCKETS`] for frames of a queue whose OX_ID has these low bits.
+pub const fn slot(queue: u32, low_bits: usize) -> u32 {
+    queue * SLOTS_PER_QUEUE as u32 + low_bits as u32
+}
 /// MAC addresses that [`MACS`] holds. 128 virtual machines with 4 ports each on 32 hosts need 16,384; twice that
 /// leaves room for a move, when a port has its old and its new address. About 2.5 MB of kernel memory.
 pub const MAX_MACS: usize = 32_768;
@@ -44,7 +56,7 @@ pub const MIN_FCOE_LEN: usize = 46;
 /// The least that follows the EtherType of a FIP frame: the FIP header.
 pub const MIN_FIP_LEN: usize = 10;
 
-/// What the program did with a frame. The first two went to the queue's socket, all others on to the kernel.
+/// What the program did with a frame. The first two went to a socket of the queue's, all others on to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Verdict {

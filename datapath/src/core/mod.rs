@@ -10,6 +10,7 @@
 //! a pinned core; the simulation and the tests step it themselves.
 
 mod answers;
+mod control_link;
 mod exchange;
 mod latency;
 mod nexus;
@@ -17,19 +18,21 @@ mod ox_ids;
 mod recovery;
 mod retransmission;
 mod rx;
+mod siblings;
 mod stats;
 mod task_management;
 pub mod thread;
 mod tx;
 mod wheel;
 
+pub use control_link::{ControlLink, ControlLinks};
+pub use siblings::{Siblings, siblings};
 pub use stats::{CoreReport, Counters, DropReason};
 
 use crate::consumer::{self, Consumer, ConsumerPort};
 use crate::port::{Frame, Port, Waker};
-use crossbeam_queue::ArrayQueue;
 use exchange::ExchangeTable;
-use fc::messages::{FromCore, ToCore, TransportError, ox_id};
+use fc::messages::{ToCore, TransportError, ox_id};
 use fc::time::Instant;
 use hdrhistogram::Histogram;
 use nexus::NexusTable;
@@ -48,10 +51,6 @@ const SEND_BATCH: usize = 64;
 
 /// The most consumers of a core. Each has a descriptor, of which a process has fewer.
 const MAX_CONSUMERS: usize = 1 << 16;
-
-/// Messages between control and a core that may wait. Control's are few; a flood of frames for control is dropped
-/// and counted.
-const CONTROL_QUEUE_LEN: usize = 1024;
 
 /// What a task did when it was polled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,36 +79,6 @@ pub struct CoreConfig {
     pub cores: u16,
 }
 
-/// Control's end of its queues with a core.
-#[derive(Clone, Debug)]
-pub struct ControlLink {
-    to_core: Arc<ArrayQueue<ToCore>>,
-    from_core: Arc<ArrayQueue<FromCore>>,
-    core: Arc<Waker>,
-}
-
-impl ControlLink {
-    /// Hands a message to the core.
-    ///
-    /// # Errors
-    /// The message is given back when the queue is full.
-    pub fn send(&self, message: ToCore) -> Result<(), ToCore> {
-        self.to_core.push(message)?;
-        self.core.wake();
-        Ok(())
-    }
-
-    /// The next message for control.
-    pub fn receive(&self) -> Option<FromCore> {
-        self.from_core.pop()
-    }
-
-    /// Whether a message for control waits.
-    pub fn has_frame(&self) -> bool {
-        !self.from_core.is_empty()
-    }
-}
-
 /// A poll core over a port.
 pub struct Core<P: Port> {
     port: P,
@@ -121,6 +90,8 @@ pub struct Core<P: Port> {
     with_news: Vec<u16>,
     tasks: Vec<Box<dyn Task>>,
     link: ControlLink,
+    /// The other cores of the interface, where frames may come by the wrong one.
+    siblings: Siblings,
     control: Arc<Waker>,
     /// Exchanges with write data to send, in the order in which they were asked for it.
     bursts: VecDeque<u16>,
@@ -145,11 +116,7 @@ impl<P: Port> Core<P> {
     /// If the core's number is not below the number of cores, or there are more than [`ox_id::MAX_CORES`].
     pub fn new(port: P, config: &CoreConfig, waker: Arc<Waker>, control: Arc<Waker>) -> Self {
         assert!(config.number < config.cores && config.cores <= ox_id::MAX_CORES, "{config:?}");
-        let link = ControlLink {
-            to_core: Arc::new(ArrayQueue::new(CONTROL_QUEUE_LEN)),
-            from_core: Arc::new(ArrayQueue::new(CONTROL_QUEUE_LEN)),
-            core: waker,
-        };
+        let link = ControlLink::new(waker);
         let exchanges = ExchangeTable::new(OxIds::new(config.number, config.cores));
         let max_exchanges = exchanges.max();
         Self {
@@ -161,6 +128,7 @@ impl<P: Port> Core<P> {
             with_news: Vec::new(),
             tasks: Vec::new(),
             link,
+            siblings: Siblings::default(),
             control,
             bursts: VecDeque::with_capacity(max_exchanges),
             received: Vec::with_capacity(BATCH),
@@ -176,6 +144,13 @@ impl<P: Port> Core<P> {
     /// Control's end of the queues.
     pub fn control_link(&self) -> ControlLink {
         self.link.clone()
+    }
+
+    /// Has it hand frames of other cores' exchanges on to these.
+    #[must_use]
+    pub fn with_siblings(mut self, siblings: Siblings) -> Self {
+        self.siblings = siblings;
+        self
     }
 
     /// A consumer of this core with up to `depth` commands out; `waker` wakes it.
@@ -207,7 +182,7 @@ impl<P: Port> Core<P> {
 
     /// Does everything that can be done now, and says whether that was anything.
     pub fn step(&mut self, now: Instant) -> bool {
-        let mut busy = self.receive(now);
+        let mut busy = self.receive(now) | self.take_handed_on(now);
         self.wake_consumers();
         busy |= self.take_messages(now);
         busy |= self.poll_tasks(now);
@@ -239,6 +214,7 @@ impl<P: Port> Core<P> {
     pub fn has_work(&self) -> bool {
         !self.link.to_core.is_empty()
             || !self.bursts.is_empty()
+            || self.siblings.has_frame()
             || self.consumers.iter().flatten().any(ConsumerPort::has_command)
     }
 

@@ -154,7 +154,7 @@ mod tests {
             for number in 0..cores {
                 let mut ox_ids = OxIds::new(number, cores);
                 while let Some(ox_id) = ox_ids.take(Use::Forgotten) {
-                    assert_eq!(ox_id::core(ox_id) % cores, number);
+                    assert_eq!(ox_id::owner(ox_id, cores), Some(number));
                     assert!(seen.insert(ox_id), "{ox_id:04x} is two cores'");
                 }
             }

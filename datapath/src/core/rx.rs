@@ -66,6 +66,7 @@ impl<P: Port> Core<P> {
             match receiver.handle(bytes) {
                 Ok(Event::ForControl) => for_control = Some(FromCore::Frame(bytes.into())),
                 Ok(ref event) => self.act(now, event),
+                Err(DropReason::NoExchange) => self.siblings.take(bytes, &mut self.counters),
                 Err(reason) => self.counters.drop_frame(reason),
             }
             self.port.release(frame);
@@ -75,6 +76,15 @@ impl<P: Port> Core<P> {
         }
         self.received = frames;
         count > 0
+    }
+
+    /// A frame of an exchange that another core has handed on.
+    pub(super) fn handle_handed_on(&mut self, now: Instant, bytes: &[u8]) {
+        let receiver = Receiver { exchanges: &mut self.exchanges, counters: &mut self.counters };
+        match receiver.handle(bytes) {
+            Ok(ref event) => self.act(now, event),
+            Err(reason) => self.counters.drop_frame(reason),
+        }
     }
 
     /// Reads a word of everything that the frames will touch in the core's tables, by what they say of themselves before
@@ -150,7 +160,7 @@ impl<P: Port> Core<P> {
 }
 
 /// The OX_ID of what may be an FCoE frame.
-fn ox_id_of(bytes: &[u8]) -> Option<u16> {
+pub(super) fn ox_id_of(bytes: &[u8]) -> Option<u16> {
     const TAGGED: [u8; 2] = EtherType::VLAN.0.to_be_bytes();
     let header_at =
         if bytes.get(12..14)? == TAGGED { MAX_HEADER_LEN } else { UNTAGGED_HEADER_LEN } + PROLOGUE_LEN;

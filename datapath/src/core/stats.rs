@@ -40,10 +40,12 @@ pub enum DropReason {
     Gaps,
     /// A frame for control, whose queue is full.
     ControlQueueFull,
+    /// A frame of another core's exchange, which has taken none of those before it for long.
+    SiblingBusy,
 }
 
 /// How many reasons there are.
-const DROP_REASONS: usize = DropReason::ControlQueueFull as usize + 1;
+const DROP_REASONS: usize = DropReason::SiblingBusy as usize + 1;
 
 impl DropReason {
     /// Every reason, in the order of its counters.
@@ -64,6 +66,7 @@ impl DropReason {
         Self::Malformed,
         Self::Gaps,
         Self::ControlQueueFull,
+        Self::SiblingBusy,
     ];
 
     /// Its name in metrics.
@@ -85,6 +88,7 @@ impl DropReason {
             Self::Malformed => "malformed",
             Self::Gaps => "gaps",
             Self::ControlQueueFull => "control_queue_full",
+            Self::SiblingBusy => "sibling_busy",
         }
     }
 }
@@ -102,6 +106,8 @@ pub struct Counters {
     dropped: [u64; DROP_REASONS],
     /// Frames handed to control.
     pub control_frames: u64,
+    /// Frames handed on to the core of their exchange: they came by another queue than its own.
+    pub handed_on: u64,
     /// Commands taken from consumers.
     pub commands: u64,
     /// Commands that ended with the target's answer.
@@ -137,6 +143,31 @@ impl Counters {
         self.dropped.iter().sum()
     }
 
+    /// The sums of both.
+    #[must_use]
+    fn plus(&self, other: &Self) -> Self {
+        let mut dropped = self.dropped;
+        for (sum, count) in dropped.iter_mut().zip(other.dropped) {
+            *sum += count;
+        }
+        Self {
+            dropped,
+            control_frames: self.control_frames + other.control_frames,
+            handed_on: self.handed_on + other.handed_on,
+            commands: self.commands + other.commands,
+            ended: self.ended + other.ended,
+            failed: self.failed + other.failed,
+            questions: self.questions + other.questions,
+            retransmissions: self.retransmissions + other.retransmissions,
+            lost: self.lost + other.lost,
+            aborts: self.aborts + other.aborts,
+            unanswered_aborts: self.unanswered_aborts + other.unanswered_aborts,
+            cleared: self.cleared + other.cleared,
+            read_bytes: self.read_bytes + other.read_bytes,
+            written_bytes: self.written_bytes + other.written_bytes,
+        }
+    }
+
     pub(super) fn drop_frame(&mut self, reason: DropReason) {
         self.dropped[reason as usize] += 1;
     }
@@ -159,6 +190,19 @@ pub struct CoreReport {
     pub resting_ox_ids: usize,
     /// How long commands took, in nanoseconds, from the core taking them to their end.
     pub latency_ns: Histogram<u64>,
+}
+
+impl CoreReport {
+    /// Two cores' reports as one; number and port are those of the first.
+    #[must_use]
+    pub fn plus(mut self, other: Self) -> Self {
+        self.frames = self.frames.plus(&other.frames);
+        self.counters = self.counters.plus(&other.counters);
+        self.open_exchanges += other.open_exchanges;
+        self.resting_ox_ids += other.resting_ox_ids;
+        self.latency_ns += other.latency_ns;
+        self
+    }
 }
 
 #[cfg(test)]

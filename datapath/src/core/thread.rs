@@ -144,11 +144,12 @@ pub struct CoreThread<P> {
 }
 
 impl<P: Port + Send + 'static> CoreThread<P> {
-    /// Starts a thread for `core`, whose own waker is `waker`.
+    /// Starts a thread for `core`.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn spawn(core: Core<P>, waker: Arc<Waker>, config: ThreadConfig) -> io::Result<Self> {
+    pub fn spawn(core: Core<P>, config: ThreadConfig) -> io::Result<Self> {
+        let waker = Arc::clone(&core.link.core);
         let requests =
             Arc::new(Mailbox { queue: ArrayQueue::new(REQUEST_QUEUE_LEN), closed: AtomicBool::new(false) });
         let handle = CoreHandle {

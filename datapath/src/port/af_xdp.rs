@@ -11,9 +11,13 @@
 //! A chunk is in one place at a time: free, in the kernel's hands between two rings, or held by the port's user.
 //! Only chunks that are held are read or written here, and [`Frame`], which can't be copied, is the proof of it.
 //!
+//! Several sockets may be on one queue, each with a port and a thread of its own: they share the region, and the fill and
+//! the completion ring.
+//!
 //! Steering frames into the socket is an XDP program's work; it wants the socket's descriptor ([`AsFd`]).
 #![allow(unsafe_code)]
 
+mod queue;
 mod rings;
 
 use super::chunks::{Chunks, checked_len};
@@ -31,6 +35,9 @@ const CAPACITY: usize = CHUNK_LEN - XDP_HEADROOM - HEADROOM;
 /// Descriptors that go to or come from a ring at a time. Larger ones gain nothing, and the cache lines of smaller
 /// ones are written twice.
 const BATCH: usize = 64;
+/// How often a port that receives nothing looks whether the kernel wants to be told of chunks that it was given: it may have
+/// found the fill ring empty just before.
+const FILL_LOOK_INTERVAL: u32 = 1024;
 /// How long a thread sleeps at most while frames wait for room in the driver's queue, of which nobody tells.
 const RETRY: Duration = Duration::from_millis(1);
 /// Drives the NIC's queue from the thread that polls it, where the driver can.
@@ -97,11 +104,15 @@ pub struct XdpStatistics {
     pub tx_invalid: u64,
 }
 
-/// A queue of a NIC.
+/// A queue of a NIC, or a share of one.
 #[derive(Debug)]
 pub struct AfXdpPort {
     info: PortInfo,
     rings: Rings,
+    /// Which of the queue's sockets it is.
+    socket: u8,
+    /// Looks for frames in a row that found none.
+    idle: u32,
     /// Where the frame in each chunk begins. The kernel says so of received ones.
     descriptors: Box<[FrameDesc]>,
     batch: Box<[FrameDesc; BATCH]>,
@@ -126,17 +137,47 @@ impl AfXdpPort {
     /// # Errors
     /// No such interface or queue, another socket has it, no right to it, no memory: see [`PortError`].
     pub fn open(config: &AfXdpConfig) -> Result<Self, PortError> {
+        let ports = Self::open_shared(config, 1)?;
+        Ok(ports.into_iter().next().expect("one was asked for"))
+    }
+
+    /// Opens a queue for `count` ports, each with as many chunks as the configuration says. The XDP program chooses which
+    /// of them a frame comes to. Close them together: a chunk that is with one is lost to the others when it closes.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    ///
+    /// # Panics
+    /// If `count` is 0 or more than 255.
+    pub fn open_shared(config: &AfXdpConfig, count: usize) -> Result<Vec<Self>, PortError> {
+        assert!((1..=usize::from(u8::MAX)).contains(&count), "{count} ports of one queue");
         let interface = &config.interface;
         let (receive, transmit) = (config.receive_frames, config.transmit_frames);
         interface_index(interface)?;
-        if receive == 0 || transmit == 0 || receive.saturating_add(transmit) > MAX_CHUNKS {
+        let total = receive.saturating_add(transmit).saturating_mul(count);
+        if receive == 0 || transmit == 0 || total > MAX_CHUNKS {
             return Err(PortError::FrameCount {
                 interface: interface.clone(),
                 receive_frames: receive,
                 transmit_frames: transmit,
             });
         }
-        let (rings, descriptors) = Rings::open(config)?;
+        let (rings, descriptors) = Rings::open(config, count)?;
+        let port = |(socket, rings): (usize, Rings)| {
+            let chunks = Chunks::shared(receive, transmit, socket, count);
+            Self::new(config, rings, socket as u8, chunks, descriptors.clone().into_boxed_slice())
+        };
+        rings.into_iter().enumerate().map(port).collect()
+    }
+
+    fn new(
+        config: &AfXdpConfig,
+        rings: Rings,
+        socket: u8,
+        chunks: Chunks,
+        descriptors: Box<[FrameDesc]>,
+    ) -> Result<Self, PortError> {
+        let interface = &config.interface;
         let zero_copy = rings
             .set_options(config)
             .map_err(|source| PortError::new("set the options of an AF_XDP socket", interface, source))?;
@@ -148,18 +189,20 @@ impl AfXdpPort {
             need_wakeup: config.need_wakeup,
             mtu: mtu(interface)?,
         };
-        let chunks = Chunks::new(receive, transmit);
+        let queued = Vec::with_capacity(descriptors.len());
         let mut port = Self {
             info,
             rings,
-            descriptors: descriptors.into_boxed_slice(),
+            socket,
+            idle: 0,
+            descriptors,
             batch: Box::new([FrameDesc::default(); BATCH]),
-            queued: Vec::with_capacity(chunks.total()),
+            queued,
             chunks,
             counters: PortCounters::default(),
             busy_poll: if config.busy_poll.is_some() { BusyPolling::Unknown } else { BusyPolling::Off },
         };
-        port.refill();
+        port.refill(true);
         Ok(port)
     }
 
@@ -175,25 +218,15 @@ impl AfXdpPort {
         }
     }
 
-    /// Gives the kernel all free chunks to receive into.
-    fn refill(&mut self) {
-        while self.chunks.free_receive() > 0 {
-            // The ring has twice as many places as there are chunks, and yet the kernel, which moves its index
-            // late, may leave less room than wanted: the rest waits for the next call.
-            let room = self.rings.fill.nb_free(BATCH as u32) as usize;
-            let count = room.min(BATCH).min(self.chunks.free_receive());
-            if count == 0 {
-                break;
-            }
-            for descriptor in &mut self.batch[..count] {
-                *descriptor = self.descriptors[self.chunks.take_receive().expect("counted above")];
-            }
-            // SAFETY: the chunks were free until now and belong to this ring's UMEM.
-            let produced = unsafe { self.rings.fill.produce(&self.batch[..count]) };
-            assert_eq!(produced, count, "the fill ring had room");
-            self.chunks.receiving(count as isize);
-        }
-        if self.rings.fill.needs_wakeup() {
+    /// Gives the kernel all free chunks to receive into. If another port of the queue is at it, this one does it another
+    /// time, unless it `must`.
+    fn refill(&mut self, must: bool) {
+        let Self { chunks, descriptors, .. } = self;
+        let free = chunks.free_receive();
+        let next = || descriptors[chunks.take_receive().expect("as many as are free")];
+        let Some((count, needs_wakeup)) = self.rings.queue.fill(free, must, next) else { return };
+        self.chunks.receiving(count as isize);
+        if needs_wakeup {
             self.receive_doorbell();
         }
     }
@@ -207,16 +240,10 @@ impl AfXdpPort {
 
     /// Takes back what has been sent.
     fn reap(&mut self) {
-        while self.chunks.is_sending() {
-            // SAFETY: the ring belongs to this UMEM; what is in the array before doesn't count.
-            let count = unsafe { self.rings.completion.consume(&mut self.batch[..]) };
-            for descriptor in &self.batch[..count] {
-                self.chunks.free(descriptor.addr() / CHUNK_LEN);
-            }
-            self.chunks.sending(-(count as isize));
-            if count < BATCH {
-                break;
-            }
+        if self.chunks.is_sending() {
+            let chunks = &mut self.chunks;
+            let count = self.rings.queue.reap(self.socket, |chunk| chunks.free(chunk));
+            chunks.sending(-(count as isize));
         }
     }
 
@@ -247,7 +274,10 @@ impl AfXdpPort {
 
 impl Port for AfXdpPort {
     fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize {
-        self.refill();
+        if self.chunks.free_receive() > 0 || self.idle == FILL_LOOK_INTERVAL {
+            self.idle = 0;
+            self.refill(false);
+        }
         let mut received = 0;
         while received < max {
             let want = (max - received).min(BATCH);
@@ -267,6 +297,7 @@ impl Port for AfXdpPort {
             }
         }
         self.counters.received_frames += received as u64;
+        self.idle = if received == 0 { self.idle + 1 } else { 0 };
         match self.busy_poll {
             BusyPolling::Off => {}
             BusyPolling::Unknown if received > 0 => {
@@ -319,6 +350,7 @@ impl Port for AfXdpPort {
         let len = frame.len();
         let chunk = self.chunks.take_back(frame);
         self.chunks.sending(1);
+        self.rings.queue.sends(self.socket, chunk);
         self.set_descriptor_len(chunk, len);
         let mut descriptor = self.descriptors[chunk];
         descriptor.set_options(0);
@@ -348,7 +380,7 @@ impl Port for AfXdpPort {
     }
 
     fn wait(&mut self, waker: &Waker, timeout: Duration) -> io::Result<()> {
-        self.refill();
+        self.refill(true);
         let timeout = if self.rings.unsent() > 0 { timeout.min(RETRY) } else { timeout };
         let receive = &mut self.rings.receive;
         // SAFETY: the descriptor is open as long as the rings are, which outlive this function.

@@ -1,51 +1,87 @@
 //! The books of a port's chunks: where each one is, in numbers that are counted apart and must add up.
 
 use super::{Frame, FrameAccount, MAX_CHUNKS};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Which chunks are free, and how many are where.
 ///
-/// The first `receive` chunks are only received into and the others only allocated, so that a flood of received
-/// frames can't take the chunk that an answer needs.
+/// The first chunks are only received into and the others only allocated, so that a flood of received frames can't take
+/// the chunk that an answer needs.
+///
+/// Ports may share a region. Chunks to receive into are then everybody's, as the kernel fills those that one port gave it
+/// for any other; each port begins with the same number of them, and what it gives and what comes to it is counted against
+/// that. Chunks to send from are each port's own.
 #[derive(Debug)]
 pub(super) struct Chunks {
     port: u32,
-    receive: usize,
+    /// Chunks of the region that are received into.
+    all_receive: usize,
+    own_transmit: Range<usize>,
+    /// What this port began with.
     total: usize,
     free_receive: Vec<u16>,
     free_transmit: Vec<u16>,
-    receiving: usize,
+    receiving: isize,
     sending: usize,
     held: usize,
 }
 
 impl Chunks {
-    /// Books of a new port, all chunks free.
+    /// Books of a new port that has a region for itself, all chunks free.
     ///
     /// # Panics
-    /// If the chunks are none or more than [`MAX_CHUNKS`], or this is the process's 2^32nd port.
+    /// As [`Self::shared`].
     pub(super) fn new(receive: usize, transmit: usize) -> Self {
+        Self::shared(receive, transmit, 0, 1)
+    }
+
+    /// Books of the port at `index` of `count` that share a region, each with so many chunks, all free.
+    ///
+    /// # Panics
+    /// If the chunks of all ports are none or more than [`MAX_CHUNKS`], or this is the process's 2^32nd port.
+    pub(super) fn shared(receive: usize, transmit: usize, index: usize, count: usize) -> Self {
         static PORTS: AtomicU32 = AtomicU32::new(0);
         let port = PORTS.fetch_add(1, Ordering::Relaxed);
         assert!(port != u32::MAX, "ports have no numbers left");
 
-        let total = receive + transmit;
-        assert!(receive > 0 && transmit > 0 && total <= MAX_CHUNKS, "{receive} + {transmit} chunks");
+        let (total, all_receive) = (receive + transmit, count * receive);
+        assert!(index < count && receive > 0 && transmit > 0, "{receive} + {transmit} chunks");
+        assert!(count * total <= MAX_CHUNKS, "{count} times {total} chunks");
+        let share = |first: usize, len: usize| first + index * len..first + (index + 1) * len;
+        let (own_receive, own_transmit) = (share(0, receive), share(all_receive, transmit));
         // Taken from the end, so that the first ones go first and the few that are in use stay warm.
-        let free = |from: usize, to: usize| (from..to).rev().map(|chunk| chunk as u16).collect();
-        let (free_receive, free_transmit) = (free(0, receive), free(receive, total));
-        Self { port, receive, total, free_receive, free_transmit, receiving: 0, sending: 0, held: 0 }
+        let mut free_receive = Vec::with_capacity(all_receive);
+        free_receive.extend(own_receive.rev().map(|chunk| chunk as u16));
+        let free_transmit = own_transmit.clone().rev().map(|chunk| chunk as u16).collect();
+        Self {
+            port,
+            all_receive,
+            own_transmit,
+            total,
+            free_receive,
+            free_transmit,
+            receiving: 0,
+            sending: 0,
+            held: 0,
+        }
     }
 
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
+    /// Whether frames of this port may be in a chunk.
+    #[inline]
+    fn is_ours(&self, chunk: usize) -> bool {
+        chunk < self.all_receive || self.own_transmit.contains(&chunk)
+    }
+
     /// The chunk of a frame, which must be this port's.
     #[inline]
     pub(super) fn of(&self, frame: &Frame) -> usize {
         assert!(
-            frame.port() == self.port && usize::from(frame.chunk()) < self.total,
+            frame.port() == self.port && self.is_ours(frame.chunk().into()),
             "a frame of port {} was given to port {}",
             frame.port(),
             self.port
@@ -75,7 +111,7 @@ impl Chunks {
     /// If the chunk isn't this port's.
     #[inline]
     pub(super) fn hand_out(&mut self, chunk: usize, len: u16) -> Frame {
-        assert!(chunk < self.total, "chunk {chunk} of {}", self.total);
+        assert!(self.is_ours(chunk), "chunk {chunk} is not this port's");
         self.held += 1;
         Frame::new(self.port, chunk as u16, len)
     }
@@ -94,15 +130,15 @@ impl Chunks {
     /// If the chunk isn't this port's.
     #[inline]
     pub(super) fn free(&mut self, chunk: usize) {
-        assert!(chunk < self.total, "chunk {chunk} of {}", self.total);
-        let free = if chunk < self.receive { &mut self.free_receive } else { &mut self.free_transmit };
+        assert!(self.is_ours(chunk), "chunk {chunk} is not this port's");
+        let free = if chunk < self.all_receive { &mut self.free_receive } else { &mut self.free_transmit };
         free.push(chunk as u16);
     }
 
     /// Chunks went into the kernel's fill ring (positive) or came out of its receive ring.
     #[inline]
     pub(super) fn receiving(&mut self, change: isize) {
-        self.receiving = self.receiving.strict_add_signed(change);
+        self.receiving += change;
     }
 
     /// Chunks were queued to be sent (positive) or have been.
@@ -181,6 +217,33 @@ mod tests {
             chunks.free(chunk);
         }
         assert_eq!(chunks.account(), FrameAccount { total: 4, free: 4, receiving: 0, sending: 0, held: 0 });
+    }
+
+    #[test]
+    fn ports_that_share_a_region_receive_into_each_others_chunks() {
+        let (mut one, mut other) = (Chunks::shared(2, 1, 0, 2), Chunks::shared(2, 1, 1, 2));
+        assert_eq!(
+            (one.allocate().map(|f| one.take_back(f)), other.allocate().map(|f| other.take_back(f))),
+            (Some(4), Some(5))
+        );
+        one.free(4);
+        other.free(5);
+
+        let filled = one.take_receive().unwrap();
+        one.receiving(1);
+        other.receiving(-1);
+        let frame = other.hand_out(filled, 60);
+        assert_eq!(other.account(), FrameAccount { total: 3, free: 3, receiving: -1, sending: 0, held: 1 });
+        let chunk = other.take_back(frame);
+        other.free(chunk);
+        assert!(one.account().is_balanced() && other.account().is_balanced());
+        assert_eq!(one.account().receiving + other.account().receiving, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "chunk 5 is not this port's")]
+    fn another_ports_chunk_to_send_from_is_refused() {
+        Chunks::shared(2, 1, 0, 2).free(5);
     }
 
     #[test]

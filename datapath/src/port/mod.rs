@@ -12,7 +12,7 @@ mod chunks;
 mod error;
 pub mod faults;
 pub mod faulty;
-mod lane;
+pub(crate) mod lane;
 mod mac_filter;
 pub mod memory;
 pub mod nic;
@@ -86,8 +86,9 @@ pub struct FrameAccount {
     pub total: usize,
     /// Chunks ready to be received into or allocated.
     pub free: usize,
-    /// Chunks in the kernel's fill and receive rings.
-    pub receiving: usize,
+    /// Chunks in the kernel's fill and receive rings. Of ports that share a queue, those that this port gave less those
+    /// that came to it, and only their sum is what the kernel has.
+    pub receiving: isize,
     /// Chunks in the kernel's transmit and completion rings.
     pub sending: usize,
     /// Chunks that the port's user holds as [`Frame`]s.
@@ -97,7 +98,7 @@ pub struct FrameAccount {
 impl FrameAccount {
     /// Whether every chunk is somewhere, and once.
     pub fn is_balanced(&self) -> bool {
-        self.free + self.receiving + self.sending + self.held == self.total
+        (self.free + self.sending + self.held).checked_add_signed(self.receiving) == Some(self.total)
     }
 }
 
@@ -171,6 +172,22 @@ pub struct PortCounters {
     pub send_drops: u64,
     /// System calls that asked the kernel to send or to receive.
     pub doorbells: u64,
+}
+
+impl PortCounters {
+    /// The sums of both.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            received_frames: self.received_frames + other.received_frames,
+            received_bytes: self.received_bytes + other.received_bytes,
+            sent_frames: self.sent_frames + other.sent_frames,
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            receive_drops: self.receive_drops + other.receive_drops,
+            send_drops: self.send_drops + other.send_drops,
+            doorbells: self.doorbells + other.doorbells,
+        }
+    }
 }
 
 /// One Ethernet queue.

@@ -5,12 +5,14 @@ use super::af_xdp::{AfXdpConfig, AfXdpPort};
 use super::capture::Capture;
 use super::xdp::{AttachMode, MacMap, XdpError, XdpProgram};
 use super::{Frame, FrameAccount, MacFilter, Port, PortCounters, PortError, PortInfo, Waker};
+use fc::messages::ox_id;
 use fc::wire::MacAddr;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 use thiserror::Error;
+use xdp_prog::SLOTS_PER_QUEUE;
 
 /// How an interface is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,6 +33,24 @@ pub enum NicError {
     /// The socket.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// More queues than cores, or no core.
+    #[error("{queues} queues of {interface} want as many cores or more, and it has {cores}")]
+    TooFewCores {
+        /// The interface.
+        interface: String,
+        /// Queues asked for.
+        queues: usize,
+        /// Cores asked for.
+        cores: usize,
+    },
+    /// A packet socket for several cores.
+    #[error("a packet socket (af_packet) of {interface} takes one core, not {cores}: several need XDP")]
+    OneCoreOnly {
+        /// The interface.
+        interface: String,
+        /// Cores asked for.
+        cores: usize,
+    },
 }
 
 /// An interface that frames for us are steered from. Dropping it leaves the interface as it was.
@@ -59,24 +79,50 @@ impl Nic {
         kind: NicKind,
         groups: &[MacAddr],
     ) -> Result<(Self, NicPort), NicError> {
+        let (nic, ports) = Self::open_for_cores(interface, &[queue], 1, kind, groups)?;
+        Ok((nic, ports.into_iter().next().expect("one core was asked for")))
+    }
+
+    /// As [`Self::open`], with a port for each of `cores` cores, which are on the queues in turn: a queue that has several
+    /// shares its frames out by the core's number in the OX_ID. What comes by another queue than its core's goes to one
+    /// of the cores there.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when some of the queues would have no core.
+    ///
+    /// # Panics
+    /// If there are more cores than [`ox_id::MAX_CORES`].
+    pub fn open_for_cores(
+        interface: &str,
+        queues: &[u32],
+        cores: usize,
+        kind: NicKind,
+        groups: &[MacAddr],
+    ) -> Result<(Self, Vec<NicPort>), NicError> {
+        assert!(cores <= ox_id::MAX_CORES.into(), "{cores} cores of {interface}");
+        if queues.is_empty() || cores < queues.len() {
+            return Err(NicError::TooFewCores { interface: interface.into(), queues: queues.len(), cores });
+        }
         let filter = MacFilter::open(interface)?;
         for &group in groups {
             filter.join_multicast(group)?;
         }
-        let (program, port) = match kind {
+        let (program, ports) = match kind {
+            NicKind::AfPacket if cores > 1 => {
+                return Err(NicError::OneCoreOnly { interface: interface.into(), cores });
+            }
             NicKind::AfPacket => {
-                (None, NicPort::AfPacket(AfPacketPort::open(&AfPacketConfig::new(interface))?))
+                let port = AfPacketPort::open(&AfPacketConfig::new(interface))?;
+                (None, vec![NicPort::AfPacket(port)])
             }
             NicKind::AfXdp => {
                 let program = XdpProgram::attach(interface, AttachMode::NativeOrGeneric)?;
-                let config = AfXdpConfig { mode: program.mode(), ..AfXdpConfig::new(interface, queue) };
-                let port = AfXdpPort::open(&config)?;
-                program.set_socket(queue, port.as_fd())?;
-                (Some(program), NicPort::AfXdp(port))
+                let ports = open_queues(&program, queues, cores)?;
+                (Some(program), ports.into_iter().map(NicPort::AfXdp).collect())
             }
         };
         let map = program.as_ref().map(|program| program.macs().clone());
-        Ok((Self { program, macs: NicMacs { map, filter } }, port))
+        Ok((Self { program, macs: NicMacs { map, filter } }, ports))
     }
 
     /// The XDP program, where there is one.
@@ -88,6 +134,26 @@ impl Nic {
     pub fn macs(&self) -> &NicMacs {
         &self.macs
     }
+}
+
+/// A port for each core, the cores being on the queues in turn.
+fn open_queues(program: &XdpProgram, queues: &[u32], cores: usize) -> Result<Vec<AfXdpPort>, NicError> {
+    let mut by_core: Vec<_> = (0..cores).map(|_| None).collect();
+    for (at, &queue) in queues.iter().enumerate() {
+        let config = AfXdpConfig { mode: program.mode(), ..AfXdpConfig::new(program.interface(), queue) };
+        let its_cores: Vec<_> = (at..cores).step_by(queues.len()).collect();
+        let ports = AfXdpPort::open_shared(&config, its_cores.len())?;
+        for low_bits in 0..SLOTS_PER_QUEUE {
+            // Whoever gets what is of a core elsewhere hands it on; control hears every core.
+            let core = ox_id::owner(low_bits as u16, cores as u16).map(usize::from);
+            let port = its_cores.iter().position(|&one| Some(one) == core);
+            program.set_socket(queue, [low_bits], ports[port.unwrap_or(low_bits % ports.len())].as_fd())?;
+        }
+        for (core, port) in its_cores.into_iter().zip(ports) {
+            by_core[core] = Some(port);
+        }
+    }
+    Ok(by_core.into_iter().map(|port| port.expect("every core is on a queue")).collect())
 }
 
 impl NicMacs {
@@ -116,7 +182,6 @@ impl NicMacs {
 
 /// The port of either kind.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each core, and it must not cost a pointer")]
 pub enum NicPort {
     /// Over AF_XDP.
     AfXdp(AfXdpPort),

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Once};
 use std::{fmt, io};
 use thiserror::Error;
-use xdp_prog::{MAX_MACS, MAX_QUEUES, MacValue, Verdict};
+use xdp_prog::{MAX_MACS, MAX_QUEUES, MacValue, SLOTS_PER_QUEUE, Verdict, slot};
 
 /// By whom the program may be run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -86,17 +86,31 @@ impl XdpProgram {
         self.mode
     }
 
-    /// Sends what comes for us by receive queue `queue` to `socket`, an AF_XDP socket that is bound to that queue
-    /// and has its rings. Closing the socket ends this.
+    /// Sends what comes for us by receive queue `queue`, with one of these low three bits in its OX_ID, to `socket`, an
+    /// AF_XDP socket that is bound to that queue and has its rings. FIP goes where [`xdp_prog::CONTROL_SLOT`] does. Closing the
+    /// socket ends this.
     ///
     /// # Errors
     /// [`XdpError::NoSuchQueue`], or that of the kernel if it is no such socket.
-    pub fn set_socket(&self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
+    ///
+    /// # Panics
+    /// If the bits are more than three.
+    pub fn set_socket(
+        &self,
+        queue: u32,
+        low_bits: impl IntoIterator<Item = usize>,
+        socket: BorrowedFd<'_>,
+    ) -> Result<(), XdpError> {
         if queue as usize >= MAX_QUEUES {
             return Err(XdpError::NoSuchQueue { queue });
         }
-        update(&self.sockets, &queue.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes())
-            .map_err(|errno| XdpError::Map { what: xdp_prog::SOCKETS, source: errno.into() })
+        for low_bits in low_bits {
+            assert!(low_bits < SLOTS_PER_QUEUE, "{low_bits} is more than three bits");
+            let slot = slot(queue, low_bits);
+            update(&self.sockets, &slot.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes())
+                .map_err(|errno| XdpError::Map { what: xdp_prog::SOCKETS, source: errno.into() })?;
+        }
+        Ok(())
     }
 
     /// The MAC addresses that are ours; clone it for the thread that learns them.

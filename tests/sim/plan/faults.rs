@@ -33,6 +33,8 @@ pub(crate) enum What {
     Pause { port: usize, time: Duration },
     /// Who is at a port does nothing for so long, as if it had no CPU.
     Freeze { port: usize, time: Duration },
+    /// One of the poll cores of an initiator's port does nothing for so long.
+    Stand { port: usize, core: usize, time: Duration },
     /// An initiator has a task management function carried out at one of its disks.
     Manage { host: usize, disk: usize, function: TaskManagement },
     /// Another ENode with an initiator's MAC address comes or goes.
@@ -49,6 +51,7 @@ enum Kind {
     Cut,
     Pause,
     Freeze,
+    Stand,
     Restart,
     ClearLink,
     Away,
@@ -72,7 +75,7 @@ enum WeatherKind {
     Forger,
 }
 
-const KINDS: [Kind; 22] = [
+const KINDS: [Kind; 23] = [
     Kind::Weather(WeatherKind::Bad),
     Kind::Weather(WeatherKind::OldFrames),
     Kind::Weather(WeatherKind::LostAborts),
@@ -81,6 +84,7 @@ const KINDS: [Kind; 22] = [
     Kind::Cut,
     Kind::Pause,
     Kind::Freeze,
+    Kind::Stand,
     Kind::Restart,
     Kind::ClearLink,
     Kind::Away,
@@ -152,6 +156,7 @@ impl Faults<'_> {
                 let (port, time) = (self.port(), self.pause());
                 self.push(at, What::Freeze { port, time });
             }
+            Kind::Stand => self.stand(at),
             Kind::Restart => self.order(at, Order::Restart),
             Kind::ClearLink => self.clear_link(at),
             Kind::Away => {
@@ -193,11 +198,19 @@ impl Faults<'_> {
                 let ((san, target), access) = (self.target(), self.access());
                 self.push(at, What::Order { san, order: Order::Access { target, access } });
             }
-            Kind::TaskManagement => {
-                let (host, disk, function) = (self.host(), self.chance.below(16) as usize, self.function());
-                self.push(at, What::Manage { host, disk, function });
-            }
+            Kind::TaskManagement => self.manage(at),
         }
+    }
+
+    fn manage(&mut self, at: Duration) {
+        let (host, disk, function) = (self.host(), self.chance.below(16) as usize, self.function());
+        self.push(at, What::Manage { host, disk, function });
+    }
+
+    fn stand(&mut self, at: Duration) {
+        let port = self.chance.below(self.host_ports() as u64) as usize;
+        let (core, time) = (self.chance.below(8) as usize, self.pause());
+        self.push(at, What::Stand { port, core, time });
     }
 
     fn clear_link(&mut self, at: Duration) {

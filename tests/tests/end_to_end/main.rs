@@ -9,7 +9,7 @@ mod vn2vn;
 
 use control::{Control, EnodeConfig};
 use datapath::consumer::Consumer;
-use datapath::core::{Core, CoreConfig};
+use datapath::core::{ControlLinks, Core, CoreConfig};
 use datapath::port::memory::{self, MemoryConfig, MemoryPort};
 use datapath::port::{Port, Waker};
 use fc::fip::Addressing;
@@ -65,7 +65,7 @@ impl World {
         let mut core = Core::new(ours, &CoreConfig { number: 0, cores: 1 }, waker(), waker());
         let (scans, consumer) = (core.attach_consumer(16, waker()), core.attach_consumer(32, waker()));
         let control = Control::new(config);
-        let edge = SteppedEdge::new(core.control_link(), scans);
+        let edge = SteppedEdge::new(ControlLinks::new(vec![core.control_link()]), scans);
         let san = San::new(theirs, san).unwrap();
         Self { core, control, edge, san, consumer, now: Instant::ZERO }
     }

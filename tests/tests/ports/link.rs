@@ -6,6 +6,7 @@ use datapath::port::xdp::{AttachMode, XdpProgram};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
+use xdp_prog::SLOTS_PER_QUEUE;
 
 use super::frames::MAC;
 
@@ -40,7 +41,7 @@ pub(crate) fn af_xdp(interface: &str, attach: AttachMode) -> (AfXdpPort, XdpProg
     let program = XdpProgram::attach(interface, attach).unwrap();
     let port =
         AfXdpPort::open(&AfXdpConfig { mode: program.mode(), ..AfXdpConfig::new(interface, 0) }).unwrap();
-    program.set_socket(0, port.as_fd()).unwrap();
+    program.set_socket(0, 0..SLOTS_PER_QUEUE, port.as_fd()).unwrap();
     program.macs().add(MAC).unwrap();
     (port, program)
 }

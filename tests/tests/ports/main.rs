@@ -3,6 +3,7 @@
 mod conformance;
 mod frames;
 mod link;
+mod shared;
 
 use conformance::conforms;
 use datapath::port::af_packet::{AfPacketConfig, AfPacketPort};

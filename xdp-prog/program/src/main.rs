@@ -1,7 +1,7 @@
-//! Steers FCoE and FIP frames into the AF_XDP socket of the queue they came by; all else goes on to the kernel.
+//! Steers FCoE and FIP frames into an AF_XDP socket of the queue they came by; all else goes on to the kernel.
 //!
-//! It looks at what costs nothing to know: EtherType, destination MAC and length. Whether a frame is sound, and
-//! whom within us it is for, is the poll core's business.
+//! It looks at what costs nothing to know: EtherType, destination MAC, length, and in the OX_ID the number of the core
+//! that the frame is for. Whether a frame is sound is the poll core's business.
 
 #![no_std]
 #![no_main]
@@ -11,12 +11,12 @@ use aya_ebpf::btf_maps::{HashMap, PerCpuArray, XskMap};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use xdp_prog::{
-    ETHERNET_LEN, FCOE, FIP, MAX_MACS, MAX_QUEUES, MIN_FCOE_LEN, MIN_FIP_LEN, Mac, MacValue, TAG_LEN, VLAN,
-    Verdict,
+    CONTROL_SLOT, ETHERNET_LEN, FCOE, FIP, MAX_MACS, MAX_QUEUES, MIN_FCOE_LEN, MIN_FIP_LEN, Mac, MacValue,
+    OX_ID_LOW_OFFSET, SLOTS_PER_QUEUE, TAG_LEN, VLAN, Verdict, slot,
 };
 
 #[btf_map]
-static SOCKETS: XskMap<MAX_QUEUES> = XskMap::new();
+static SOCKETS: XskMap<{ MAX_QUEUES * SLOTS_PER_QUEUE }> = XskMap::new();
 
 #[btf_map]
 static MACS: HashMap<Mac, MacValue, MAX_MACS> = HashMap::new();
@@ -48,6 +48,13 @@ struct Tag {
 // SAFETY: arrays of bytes.
 unsafe impl Bytes for Tag {}
 
+/// The low byte of an OX_ID.
+#[repr(C)]
+struct OxIdLow(u8);
+
+// SAFETY: a byte.
+unsafe impl Bytes for OxIdLow {}
+
 /// No helper that the program calls asks for the GPL.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
@@ -57,29 +64,33 @@ static LICENSE: [u8; 18] = *b"MIT OR Apache-2.0\0";
 #[xdp]
 pub fn xfcoe(ctx: XdpContext) -> u32 {
     let (verdict, action) = match judge(&ctx) {
-        // Without a socket in the queue, the redirect falls back to the action given.
-        ours @ (Verdict::Fcoe | Verdict::Fip) => {
-            match SOCKETS.redirect(ctx.rx_queue_index(), XDP_PASS.into()) {
+        // Without a socket there, the redirect falls back to the action given.
+        Ok((ours, low_bits)) => {
+            match SOCKETS.redirect(slot(ctx.rx_queue_index(), low_bits), XDP_PASS.into()) {
                 Ok(redirect) => (ours, redirect),
                 Err(pass) => (Verdict::NoSocket, pass),
             }
         }
-        theirs => (theirs, XDP_PASS),
+        Err(theirs) => (theirs, XDP_PASS),
     };
     count(verdict);
     action
 }
 
+/// Whether a frame is for us, and for which slot of its queue.
 #[inline(always)]
-fn judge(ctx: &XdpContext) -> Verdict {
-    let Some((destination, header_len, ethertype)) = parse_ethernet(ctx) else { return Verdict::Other };
+fn judge(ctx: &XdpContext) -> Result<(Verdict, usize), Verdict> {
+    let Some((destination, header_len, ethertype)) = parse_ethernet(ctx) else { return Err(Verdict::Other) };
     match ethertype {
-        FIP if !reaches(ctx, header_len + MIN_FIP_LEN) => Verdict::Malformed,
-        FIP => Verdict::Fip,
-        FCOE if MACS.get_ptr(destination).is_none() => Verdict::ForeignMac,
-        FCOE if !reaches(ctx, header_len + MIN_FCOE_LEN) => Verdict::Malformed,
-        FCOE => Verdict::Fcoe,
-        _ => Verdict::Other,
+        FIP if !reaches(ctx, header_len + MIN_FIP_LEN) => Err(Verdict::Malformed),
+        FIP => Ok((Verdict::Fip, CONTROL_SLOT)),
+        FCOE if MACS.get_ptr(destination).is_none() => Err(Verdict::ForeignMac),
+        FCOE if !reaches(ctx, header_len + MIN_FCOE_LEN) => Err(Verdict::Malformed),
+        FCOE => {
+            let low: &OxIdLow = read(ctx, header_len + OX_ID_LOW_OFFSET).ok_or(Verdict::Malformed)?;
+            Ok((Verdict::Fcoe, low.0 as usize % SLOTS_PER_QUEUE))
+        }
+        _ => Err(Verdict::Other),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cli::Place;
 use crate::preflight::PortKind;
 use fc::fip::{Preferred, VlanChoice};
 use fc::wire::Wwn;
-use initiator::{DEFAULT_DEV_LOSS, DEFAULT_FAST_IO_FAIL, DEFAULT_RECONNECT_DELAY, Disks};
+use initiator::{DEFAULT_DEV_LOSS, DEFAULT_FAST_IO_FAIL, DEFAULT_RECONNECT_DELAY, Disks, MAX_CORES};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,15 +42,15 @@ pub struct Config {
     pub export: Vec<Spanned<ExportConfig>>,
 }
 
-/// One Ethernet queue and what we are on its fabric.
+/// An interface and what we are on its fabric.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PortConfig {
     /// The network interface.
     pub interface: Spanned<String>,
-    /// The number of its queue.
-    #[serde(default)]
-    pub queue: u16,
+    /// The numbers of its queues.
+    #[serde(default = "default_queue", deserialize_with = "values::numbers")]
+    pub queue: Vec<u16>,
     /// How it is opened.
     #[serde(default)]
     pub kind: PortKind,
@@ -81,9 +81,9 @@ pub struct PortConfig {
     /// What the poll core does when nothing comes.
     #[serde(default)]
     pub poll: Polling,
-    /// The CPU that the poll core is pinned to. Left out: wherever the scheduler puts it.
-    #[serde(default)]
-    pub core: Option<u16>,
+    /// The CPUs of its poll cores. Left out: one core, wherever the scheduler puts it.
+    #[serde(default, deserialize_with = "values::numbers")]
+    pub core: Vec<u16>,
 }
 
 impl Config {
@@ -116,7 +116,7 @@ impl Config {
     pub fn of_interface(interface: &str, kind: PortKind, mode: Mode) -> Self {
         let port = PortConfig {
             interface: Spanned::new(0..0, interface.into()),
-            queue: 0,
+            queue: default_queue(),
             kind,
             mode,
             vlan: default_vlan(),
@@ -127,7 +127,7 @@ impl Config {
             dev_loss_s: default_dev_loss_s(),
             reconnect_delay_s: default_reconnect_delay_s(),
             poll: Polling::default(),
-            core: None,
+            core: Vec::new(),
         };
         Self {
             port: BTreeMap::from([(interface.into(), port)]),
@@ -177,14 +177,25 @@ impl Config {
                     ),
                 ));
             }
-            if let Some(other) = seen.insert((interface, port.queue), name) {
-                let queue = port.queue;
+            let (queues, cores) = (port.queue.len(), port.core.len().max(1));
+            if queues > cores || cores > MAX_CORES {
                 return Err((
                     at,
                     format!(
-                        "[port.{name}] has queue {queue} of `{interface}`, which [port.{other}] has already: give it another queue"
+                        "[port.{name}] has {cores} cores for {queues} queues: each queue wants one in `core = [...]`, and \
+                         {MAX_CORES} are the most"
                     ),
                 ));
+            }
+            for &queue in &port.queue {
+                if let Some(other) = seen.insert((interface, queue), name) {
+                    return Err((
+                        at,
+                        format!(
+                            "[port.{name}] has queue {queue} of `{interface}`, which [port.{other}] has already: give it another queue"
+                        ),
+                    ));
+                }
             }
         }
         exports::check(&self.export)
@@ -196,9 +207,12 @@ impl PortConfig {
     pub fn to_initiator(&self, disks: Disks) -> initiator::Config {
         initiator::Config {
             disks,
-            queue: self.queue.into(),
+            queues: self.queue.iter().copied().map(u32::from).collect(),
             kind: self.kind.into(),
-            cpu: self.core.map(usize::from),
+            cores: match &self.core[..] {
+                [] => vec![None],
+                cpus => cpus.iter().map(|&cpu| Some(cpu.into())).collect(),
+            },
             poll_mode: self.poll.into(),
             topology: self.mode.into(),
             vlan: self.vlan,
@@ -211,6 +225,10 @@ impl PortConfig {
             ..initiator::Config::new(self.interface.get_ref().clone())
         }
     }
+}
+
+fn default_queue() -> Vec<u16> {
+    vec![0]
 }
 
 fn default_vlan() -> VlanChoice {
@@ -253,12 +271,15 @@ mod tests {
     fn the_shortest_file_names_an_interface() {
         let config = parsed("[port.a]\ninterface = \"eth0\"").unwrap();
         let port = &config.port["a"];
-        assert_eq!((port.interface.get_ref().as_str(), port.queue, port.kind), ("eth0", 0, PortKind::AfXdp));
+        assert_eq!(
+            (port.interface.get_ref().as_str(), &port.queue[..], port.kind),
+            ("eth0", &[0][..], PortKind::AfXdp)
+        );
         assert_eq!(
             (port.mode, port.vlan, port.poll),
             (Mode::Fabric, VlanChoice::Discover, Polling::Adaptive)
         );
-        assert_eq!((port.wwpn, port.wwnn, port.preferred_fcf, port.core), (None, None, None, None));
+        assert_eq!((port.wwpn, port.wwnn, port.preferred_fcf, port.core.len()), (None, None, None, 0));
         assert_eq!((port.fast_io_fail_s, port.dev_loss_s, port.reconnect_delay_s), (25, 600, 30));
     }
 
@@ -271,15 +292,19 @@ mod tests {
              dev_loss_s = 8\nreconnect_delay_s = 9\npoll = \"busy\"\ncore = 1\n\
              [port.b]\ninterface = \"eth0\"\nvlan = \"none\"\n\
              preferred_fcf = \"02:fc:f0:00:00:01\"\n\
-             [port.c]\ninterface = \"eth1\"\nmode = \"vn2vn\"\n",
+             [port.c]\ninterface = \"eth1\"\nmode = \"vn2vn\"\nqueue = [0, 4]\ncore = [2, 3, 5]\n",
         )
         .unwrap();
         let port = &config.port["a"];
-        assert_eq!((port.queue, port.kind, port.vlan), (3, PortKind::AfPacket, VlanChoice::Fixed(100)));
+        assert_eq!(
+            (&port.queue[..], port.kind, port.vlan),
+            (&[3][..], PortKind::AfPacket, VlanChoice::Fixed(100))
+        );
         assert_eq!(port.wwpn, Some(Wwn::from_u64(0x2000_02fc_f000_0201)));
         assert_eq!(port.wwnn, Some(Wwn::from_u64(0x1000_02fc_f000_0201)));
         assert_eq!(port.preferred_fcf, Some(Preferred::Switch(Wwn::from_u64(0x1000_02fc_f000_0001))));
-        assert_eq!((port.poll, port.core, port.fast_io_fail_s), (Polling::Busy, Some(1), 7));
+        assert_eq!((port.poll, &port.core[..], port.fast_io_fail_s), (Polling::Busy, &[1][..], 7));
+        assert_eq!((&config.port["c"].queue[..], &config.port["c"].core[..]), (&[0, 4][..], &[2, 3, 5][..]));
         assert_eq!((port.dev_loss_s, port.reconnect_delay_s), (8, 9));
         assert_eq!(config.port["b"].vlan, VlanChoice::Untagged);
         let fcf = MacAddr([0x02, 0xfc, 0xf0, 0, 0, 0x01]);
@@ -317,7 +342,7 @@ mod tests {
             ),
             (
                 "[port.a]\ninterface = \"eth0\"\nqueue = -1",
-                "run.toml:3: expected a whole number from 0 to 65535, found integer `-1`".into(),
+                "run.toml:3: expected a whole number from 0 to 65535, or several such as [0, 1], found integer `-1`".into(),
             ),
             (
                 "[port.a]\ninterface = eth0",
@@ -354,6 +379,18 @@ mod tests {
         for (text, said) in cases {
             assert_eq!(parsed(text).unwrap_err(), said, "{text}");
         }
+    }
+
+    #[test]
+    fn queues_and_cores_must_fit() {
+        let said = |keys: &str| parsed(&format!("[port.a]\ninterface = \"eth0\"\n{keys}")).unwrap_err();
+        assert_eq!(said("core = [1, 1]"), "run.toml:3: 1 is there twice");
+        let few = "run.toml:2: [port.a] has 1 cores for 2 queues: each queue wants one in `core = [...]`, and 7 are the most";
+        assert_eq!(said("queue = [0, 1]"), few);
+        assert!(said("core = [0, 1, 2, 3, 4, 5, 6, 7]").contains("has 8 cores for 1 queues"));
+        assert!(said("queue = []").contains("or several such as [0, 1]"), "{}", said("queue = []"));
+        let twice = "queue = [0, 3]\ncore = [1, 2]\n[port.b]\ninterface = \"eth0\"\nqueue = 3";
+        assert!(said(twice).contains("[port.b] has queue 3 of `eth0`, which [port.a] has already"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use fc::fip::{Preferred, VlanChoice};
 use fc::vn_port::Topology;
 use fc::wire::Wwn;
 use initiator::PathChoice;
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use std::fmt;
 
 /// What is at the other end of the cable.
@@ -97,6 +97,40 @@ pub(super) fn vlan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VlanCho
     }
 
     deserializer.deserialize_any(VlanVisitor)
+}
+
+/// A number, or several in brackets.
+pub(super) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Error> {
+    struct Numbers;
+
+    impl<'de> Visitor<'de> for Numbers {
+        type Value = Vec<u16>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number from 0 to 65535, or several such as [0, 1]")
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<Vec<u16>, E> {
+            let one = u16::try_from(number).map(|one| vec![one]);
+            one.map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<u16>, A::Error> {
+            let mut numbers = Vec::new();
+            while let Some(number) = list.next_element()? {
+                if numbers.contains(&number) {
+                    return Err(A::Error::custom(format!("{number} is there twice")));
+                }
+                numbers.push(number);
+            }
+            if numbers.is_empty() {
+                return Err(A::Error::invalid_length(0, &self));
+            }
+            Ok(numbers)
+        }
+    }
+
+    deserializer.deserialize_any(Numbers)
 }
 
 /// A World Wide Name in quotes.

@@ -96,7 +96,7 @@ fn at_the_initiator(
 ) -> anyhow::Result<(Report, Option<Mismatch>)> {
     let config = initiator::Config {
         kind: args.port.into(),
-        cpu,
+        cores: vec![cpu],
         capture: args.capture.clone(),
         ..initiator::Config::new(INITIATOR_INTERFACE)
     };

@@ -58,7 +58,7 @@ fn fip_and_logins_are_controls() {
     bench.step();
     assert_eq!(bench.sent_bytes(), [bytes.clone()]);
     // A flood ends at the queue.
-    for _ in 0..CONTROL_QUEUE_LEN + 10 {
+    for _ in 0..control_link::QUEUE_LEN + 10 {
         bench.inject(&bytes);
     }
     assert_eq!(bench.dropped(DropReason::ControlQueueFull), 11);
@@ -132,7 +132,7 @@ fn a_thread_serves_commands_and_ends_them_when_it_stops() {
         let (waker, ours) = (Arc::new(Waker::new().unwrap()), Arc::new(Waker::new().unwrap()));
         let core =
             Core::new(port, &CoreConfig { number: 2, cores: 7 }, Arc::clone(&waker), Arc::clone(&ours));
-        let thread = CoreThread::spawn(core, waker, ThreadConfig { cpu: None, poll_mode }).unwrap();
+        let thread = CoreThread::spawn(core, ThreadConfig { cpu: None, poll_mode }).unwrap();
         thread.handle().control_link().send(ToCore::SetNexus(NEXUS, Box::new(nexus()))).unwrap();
         let mut consumer = thread.handle().attach_consumer(4, ours);
         std::thread::sleep(thread::SPIN * 3);

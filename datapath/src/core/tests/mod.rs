@@ -5,13 +5,14 @@ mod faults;
 mod lifecycle;
 mod recovery;
 mod retransmission;
+mod siblings;
 mod task_management;
 
 use super::answers::Answers;
 use super::wheel::TICK;
 use super::*;
 use crate::port::memory::{self, MemoryPort};
-use fc::messages::{Action, Cdb, Command, Nexus, NexusId, Transfer};
+use fc::messages::{Action, Cdb, Command, FromCore, Nexus, NexusId, Transfer};
 use fc::time::Duration;
 use fc::wire::ethernet::{EtherType, EthernetHeader, VlanTag};
 use fc::wire::fcoe::{self, Eof, FcoeFrame, Sof};
@@ -73,9 +74,14 @@ impl Bench {
     }
 
     fn with_nexus(nexus: &Nexus) -> Self {
+        Self::of_core(2, nexus)
+    }
+
+    /// One of seven cores.
+    fn of_core(number: u16, nexus: &Nexus) -> Self {
         let (port, wire) = memory::pair(memory::MemoryConfig::default());
         let waker = || Arc::new(Waker::new().unwrap());
-        let mut core = Core::new(port, &CoreConfig { number: 2, cores: 7 }, waker(), waker());
+        let mut core = Core::new(port, &CoreConfig { number, cores: 7 }, waker(), waker());
         let link = core.control_link();
         let consumer = core.attach_consumer(1 << 13, waker());
         link.send(ToCore::SetNexus(NEXUS, Box::new(*nexus))).unwrap();

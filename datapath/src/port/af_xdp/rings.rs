@@ -1,5 +1,6 @@
-//! How a socket, its four rings and its region of chunks come to be.
+//! How a queue's sockets, their rings and their region of chunks come to be.
 
+use super::queue::Queue;
 use super::{AfXdpConfig, BusyPoll};
 use crate::port::PortError;
 use crate::port::socket::{option, queue_count, set_option, set_send_buffer};
@@ -10,6 +11,7 @@ use std::error::Error;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use xsk_rs::config::{
@@ -40,25 +42,30 @@ const QUEUE_RELEASE: Duration = Duration::from_millis(500);
 /// `XDP_MAX_TX_SKB_BUDGET` of linux/if_xdp.h.
 const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
 
-/// The rings and the region of one socket.
+/// The rings of one socket, those that it shares with others, and the region.
 #[derive(Debug)]
 pub(super) struct Rings {
-    pub(super) fill: FillQueue,
     pub(super) receive: RxQueue,
     pub(super) transmit: TxQueue,
-    pub(super) completion: CompQueue,
+    /// After the socket's own rings: with it goes what they depend on.
+    pub(super) queue: Arc<Queue>,
     pub(super) umem: Umem,
     transmit_len: u32,
 }
 
 impl Rings {
-    /// A region, its rings, and a descriptor of each of its chunks in order.
-    pub(super) fn open(config: &AfXdpConfig) -> Result<(Self, Vec<FrameDesc>), PortError> {
-        let total = config.receive_frames + config.transmit_frames;
+    /// A region for `sockets` sockets on the queue, their rings, and a descriptor of each of its chunks in order.
+    pub(super) fn open(
+        config: &AfXdpConfig,
+        sockets: usize,
+    ) -> Result<(Vec<Self>, Vec<FrameDesc>), PortError> {
+        let all_receive = sockets * config.receive_frames;
+        let total = all_receive + sockets * config.transmit_frames;
         // A ring has a place for every chunk that can come into it, so that none is ever refused. The fill ring has
-        // two, because the kernel gives its places back late.
+        // two, because the kernel gives its places back late. Only the receive ring of a socket that shares its queue has
+        // less: who doesn't look for long must leave chunks for the others.
         let receive_len = power_of_two(config.receive_frames);
-        let fill_len = power_of_two(2 * config.receive_frames);
+        let fill_len = power_of_two(2 * all_receive);
         let transmit_len = power_of_two(total);
 
         let umem_config = UmemConfigBuilder::new()
@@ -78,9 +85,25 @@ impl Rings {
             .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
             .bind_flags(copy | wakeup)
             .build();
-        let (transmit, receive, fill, completion) = bind(socket_config, &umem, config)?;
-        let rings = Self { fill, receive, transmit, completion, umem, transmit_len: transmit_len.get() };
-        Ok((rings, descriptors))
+        let (transmit, receive, rings) = bind(socket_config, &umem, config)?;
+        let (fill, completion) =
+            rings.expect("the first socket of a UMEM gets its fill and completion rings");
+        let queue = Arc::new(Queue::new(fill, completion, sockets, total));
+        let mut all = Vec::with_capacity(sockets);
+        let rings = |transmit, receive| Self {
+            receive,
+            transmit,
+            queue: Arc::clone(&queue),
+            umem: umem.clone(),
+            transmit_len: transmit_len.get(),
+        };
+        all.push(rings(transmit, receive));
+        for _ in 1..sockets {
+            let (transmit, receive, shared) = bind(socket_config, &umem, config)?;
+            assert!(shared.is_none(), "further sockets on a queue share its fill and completion rings");
+            all.push(rings(transmit, receive));
+        }
+        Ok((all, descriptors))
     }
 
     /// Sets what the socket can be told only now; tells whether it got zero-copy.
@@ -136,22 +159,18 @@ fn create_umem(
     })
 }
 
-fn bind(
-    socket_config: SocketConfig,
-    umem: &Umem,
-    config: &AfXdpConfig,
-) -> Result<(TxQueue, RxQueue, FillQueue, CompQueue), PortError> {
+/// A socket on the queue, with the queue's own rings if it is the first one.
+type Bound = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
+
+fn bind(socket_config: SocketConfig, umem: &Umem, config: &AfXdpConfig) -> Result<Bound, PortError> {
     let (name, queue) = (&config.interface, config.queue);
     let interface: Interface =
         name.parse().map_err(|_| PortError::NoSuchInterface { interface: name.clone() })?;
     let start = Instant::now();
     loop {
-        // SAFETY: the UMEM is this port's alone.
+        // SAFETY: libxdp loads no program, which is what sockets that share a queue must see to.
         let source = match unsafe { Socket::new(socket_config, umem, &interface, queue) } {
-            Ok((transmit, receive, Some((fill, completion)))) => {
-                return Ok((transmit, receive, fill, completion));
-            }
-            Ok((_, _, None)) => unreachable!("the first socket of a UMEM gets its fill and completion rings"),
+            Ok(bound) => return Ok(bound),
             Err(error) => os_error(&error),
         };
         let queues = queue_count(name)?;
