@@ -10,6 +10,7 @@ use datapath::port::nic::NicKind;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Uid;
 use san::SanConfig;
+use std::path::PathBuf;
 use std::process::Command;
 use xfcoe::san_thread::{Place, SanThread};
 
@@ -86,6 +87,24 @@ pub fn ip(arguments: &[&str]) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {}: {error}", arguments.join(" "));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A program of this workspace, built for the same profile as the test that asks for it.
+///
+/// # Panics
+/// If it can't be.
+pub fn built(package: &str, program: &str) -> PathBuf {
+    let here = std::env::current_exe().expect("a test has a file");
+    let profile_folder = here.ancestors().nth(2).expect("it is in the profile's deps").to_owned();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", package, "--bin", program]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let status = build.current_dir(workspace).status().expect("cargo runs");
+    assert!(status.success(), "{program} is not built");
+    profile_folder.join(program)
 }
 
 /// A SAN on an interface of the calling thread's network namespace, over AF_XDP.

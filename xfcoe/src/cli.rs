@@ -1,11 +1,14 @@
 //! The command line.
 
+mod identity;
+
 use crate::config::{Address, DEFAULT_CONTROL, Mode};
 use crate::fault::Fault;
 use crate::preflight::PortKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use fc::wire::Wwn;
 use fc::wire::fcp::Lun;
+pub use identity::{IdentityAdd, IdentityArgs, IdentityOrder};
 use initiator::DiskInfo;
 use std::convert::Infallible;
 use std::fmt;
@@ -40,6 +43,8 @@ pub enum Command {
     Reload(ControlAt),
     /// Show and change what a daemon hands out
     Export(Export),
+    /// Show and change as whom a daemon logs in besides its ports' own VN_Ports
+    Identity(IdentityArgs),
     /// Be a SAN on an interface: fabric, name server and RAM disks
     San(San),
     /// Let things go wrong in a SAN that runs
@@ -118,6 +123,9 @@ pub struct ExportAdd {
     /// The LUN: TARGET/NUMBER, such as 20:00:02:fc:f0:00:01:01/0, or its VPD 83 identifier as `status` shows it
     #[arg(long)]
     pub lun: LunName,
+    /// The identity that sees the LUN; default: the ports' own VN_Ports
+    #[arg(long, value_name = "NAME")]
+    pub identity: Option<String>,
     /// Where NBD clients connect: unix:/run/xfcoe/disk.sock, or tcp:127.0.0.1:10809
     #[arg(long, value_name = "ADDRESS", required_unless_present = "vhost_user")]
     pub nbd: Option<Address>,
@@ -179,6 +187,9 @@ pub struct Transfer {
     pub lun: LunName,
     /// The file, or - for standard input and output
     pub file: Stream,
+    /// The identity of the configuration file that sees the LUN; default: the ports' own VN_Ports
+    #[arg(long, value_name = "NAME", conflicts_with = "interface")]
+    pub identity: Option<String>,
     /// Where to begin on the LUN: 4096, 64KiB, 1GiB, 8blocks
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
     pub offset: Amount,

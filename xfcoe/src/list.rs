@@ -36,6 +36,8 @@ struct Port {
     neighbours: Vec<Neighbour>,
     vn_ports: Vec<VnPort>,
     targets: Vec<Target>,
+    /// MAC addresses of ours that someone else sends with, too.
+    duplicate_macs: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -64,6 +66,8 @@ struct Neighbour {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct VnPort {
+    /// Left out of the ports' own.
+    identity: Option<String>,
     wwpn: String,
     wwnn: String,
     fc_id: Option<String>,
@@ -73,6 +77,9 @@ struct VnPort {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Target {
+    /// The identity of the VN_Port that sees it, and that VN_Port's WWPN.
+    identity: Option<String>,
+    vn_port: String,
     wwpn: String,
     wwnn: String,
     fc_id: String,
@@ -124,6 +131,7 @@ impl Port {
             neighbours: seen.neighbours.iter().map(Neighbour::from).collect(),
             vn_ports: seen.vn_ports.iter().map(VnPort::from).collect(),
             targets: seen.targets.iter().map(Target::from).collect(),
+            duplicate_macs: seen.duplicate_macs.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -159,6 +167,7 @@ impl From<&NeighbourView> for Neighbour {
 impl From<&VnPortView> for VnPort {
     fn from(vn_port: &VnPortView) -> Self {
         Self {
+            identity: vn_port.identity.as_deref().map(String::from),
             wwpn: vn_port.port_name.to_string(),
             wwnn: vn_port.node_name.to_string(),
             fc_id: vn_port.fc_id.map(|id| id.to_string()),
@@ -171,6 +180,8 @@ impl From<&VnPortView> for VnPort {
 impl From<&TargetView> for Target {
     fn from(target: &TargetView) -> Self {
         Self {
+            identity: target.identity.as_deref().map(String::from),
+            vn_port: target.vn_port.to_string(),
             wwpn: target.port_name.to_string(),
             wwnn: target.node_name.to_string(),
             fc_id: target.fc_id.to_string(),
@@ -212,8 +223,15 @@ impl fmt::Display for Port {
         writeln!(f, "{} on {}: {}, {link}, {vlan}, {login}", self.name, self.interface, self.mode)?;
         self.fcfs.iter().try_for_each(|fcf| fcf.fmt(f))?;
         self.neighbours.iter().try_for_each(|neighbour| neighbour.fmt(f))?;
-        self.vn_ports.iter().try_for_each(|vn_port| vn_port.fmt(f))?;
-        self.targets.iter().try_for_each(|target| target.fmt(f))
+        for mac in &self.duplicate_macs {
+            writeln!(f, "  MAC {mac} is someone else's, too: frames for us may go there, and be lost")?;
+        }
+        for vn_port in &self.vn_ports {
+            vn_port.fmt(f)?;
+            let seen = self.targets.iter().filter(|target| target.vn_port == vn_port.wwpn);
+            seen.into_iter().try_for_each(|target| target.fmt(f))?;
+        }
+        Ok(())
     }
 }
 
@@ -239,6 +257,9 @@ impl fmt::Display for Neighbour {
 impl fmt::Display for VnPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  VN_Port {}", self.wwpn)?;
+        if let Some(identity) = &self.identity {
+            write!(f, ", identity {identity}")?;
+        }
         if let (Some(fc_id), Some(mac)) = (&self.fc_id, &self.mac) {
             write!(f, ", N_Port_ID {fc_id}, MAC {mac}")?;
         }

@@ -34,6 +34,7 @@ fn dispatch(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<()> {
         Command::Run(run) => run::run(run, cli.json, interrupt),
         Command::Status(at) => run::status(at, cli.json),
         Command::Reload(at) => run::reload(at, cli.json),
+        Command::Identity(args) => run::identity(args, cli.json),
         Command::Export(export) => run::export(export, cli.json),
         Command::San(san) => san_thread::command(san, cli.json, interrupt),
         Command::Fault(fault) => fault::run(fault, cli.json),

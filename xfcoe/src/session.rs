@@ -1,7 +1,7 @@
 //! Initiators that run over the ports of a configuration.
 
 use crate::cli::LunName;
-use crate::config::Config;
+use crate::config::{Config, IdentityConfig};
 use crate::interrupt::Interrupt;
 use crate::preflight;
 use anyhow::{Context as _, bail};
@@ -39,12 +39,19 @@ impl Session {
         let start = |(name, port): (&String, &crate::config::PortConfig)| {
             let interface = port.interface.get_ref();
             preflight::interface(interface, port.kind)?;
-            let initiator = Initiator::start(port.to_initiator(disks.clone()))
-                .with_context(|| format!("cannot start port `{name}`"))?;
+            let identities = config.identities_of(name).map(IdentityConfig::to_identity).collect();
+            let config = initiator::Config { identities, ..port.to_initiator(disks.clone()) };
+            let initiator =
+                Initiator::start(config).with_context(|| format!("cannot start port `{name}`"))?;
             Ok(RunningPort { name: name.clone(), interface: interface.clone(), initiator })
         };
         let ports = config.port.iter().map(start).collect::<anyhow::Result<_>>()?;
         Ok(Self { ports, disks })
+    }
+
+    /// The initiator of a port.
+    pub fn port(&self, name: &str) -> Option<&RunningPort> {
+        self.ports.iter().find(|port| port.name == name)
     }
 
     /// The disks that all ports see together.
@@ -72,18 +79,25 @@ impl Session {
         Ok(())
     }
 
-    /// The disk that `name` means, as soon as it is there.
+    /// The disk that `name` means to an identity, or to the ports' own VN_Ports, as soon as it is there.
     ///
     /// # Errors
     /// If it isn't there in time, with what is; an interrupt, or a port that stopped.
-    pub fn find(&self, name: &LunName, timeout: Duration, interrupt: &Interrupt) -> anyhow::Result<Disk> {
+    pub fn find(
+        &self,
+        name: &LunName,
+        identity: Option<&str>,
+        timeout: Duration,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Disk> {
         let deadline = Instant::now() + timeout;
         loop {
             for port in &self.ports {
                 port.initiator.wait_for_disks(LOOK_INTERVAL);
             }
             let disks = self.disks.all();
-            if let Some(disk) = disks.iter().find(|disk| name.means(disk.info(), &disk.paths())) {
+            let is_it = |disk: &&Disk| disk.identity() == identity && name.means(disk.info(), &disk.paths());
+            if let Some(disk) = disks.iter().find(is_it) {
                 return Ok(disk.clone());
             }
             interrupt.check(|| format!("while looking for LUN {name}"))?;
@@ -148,5 +162,9 @@ fn describe_all(disks: &[Disk]) -> String {
 
 /// A disk's first path, and what it is whatever the path.
 pub(crate) fn describe(disk: &Disk) -> String {
-    disk.info().id.as_ref().map_or_else(|| disk.to_string(), |id| format!("{disk} ({id})"))
+    let by = disk.identity().map_or_else(String::new, |identity| format!(" by identity {identity}"));
+    match &disk.info().id {
+        Some(id) => format!("{disk} ({id}){by}"),
+        None => format!("{disk}{by}"),
+    }
 }

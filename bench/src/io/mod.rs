@@ -110,7 +110,7 @@ pub(crate) fn run(args: &Io, output: &Output, interrupt: &Interrupt) -> anyhow::
     let session = Session::start(&Config::of_place(&args.place)?)?;
     let timeout = Duration::from_secs(args.timeout.into());
     let disk = match &args.lun {
-        Some(name) => session.find(name, timeout, interrupt)?,
+        Some(name) => session.find(name, None, timeout, interrupt)?,
         None => session.find_only(timeout, interrupt)?,
     };
     let workload = workload(args, &disk)?;

@@ -16,27 +16,13 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use tests::built;
 use xfcoe::netns::{Cable, INITIATOR_INTERFACE, SAN_INTERFACE};
 
 /// The port name of the SAN's default target.
 const TARGET: &str = "20:00:02:fc:f0:00:01:01";
 
 static XFCOE: LazyLock<PathBuf> = LazyLock::new(|| built("xfcoe", "xfcoe"));
-
-/// A program of this workspace, built for the same profile as this test.
-fn built(package: &str, program: &str) -> PathBuf {
-    let here = std::env::current_exe().expect("a test has a file");
-    let profile_folder = here.ancestors().nth(2).expect("it is in the profile's deps").to_owned();
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", package, "--bin", program]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let status = build.current_dir(workspace).status().expect("cargo runs");
-    assert!(status.success(), "{program} is not built");
-    profile_folder.join(program)
-}
 
 fn xfcoe(arguments: &[&str]) -> Command {
     let mut command = Command::new(&*XFCOE);

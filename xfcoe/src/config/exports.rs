@@ -3,6 +3,7 @@
 use crate::cli::{Amount, LunName};
 use crate::sockets::Access;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,9 @@ pub struct ExportConfig {
     /// The LUN.
     #[serde(deserialize_with = "by_word", serialize_with = "as_word")]
     pub lun: LunName,
+    /// The identity that sees the LUN. Left out: the ports' own VN_Ports.
+    #[serde(default)]
+    pub identity: Option<String>,
     /// Where it begins on the LUN.
     #[serde(default = "no_bytes")]
     pub offset: Amount,
@@ -213,6 +217,25 @@ impl ExportConfig {
         }
     }
 
+    /// Fails if it is of an identity that is none of these.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check_identity<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        let names: BTreeSet<_> = names.collect();
+        if names.contains(identity.as_str()) {
+            return Ok(());
+        }
+        let there = if names.is_empty() {
+            "there are none".into()
+        } else {
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            format!("there are: {}", names.join(", "))
+        };
+        Err(format!("export `{}` is of identity `{identity}`, which there is not; {there}", self.name))
+    }
+
     /// What keeps it from being there beside another one, as far as it shows without the LUN.
     ///
     /// # Errors
@@ -239,7 +262,10 @@ impl ExportConfig {
                 socket.display()
             ));
         }
-        if !self.read_only && !other.read_only && self.lun.is_same(&other.lun) && self.overlaps(other) {
+        // What identities see at a place may differ.
+        let is_one_place = self.identity == other.identity || matches!(self.lun, LunName::Identifier(_));
+        let is_same_lun = is_one_place && self.lun.is_same(&other.lun);
+        if !self.read_only && !other.read_only && is_same_lun && self.overlaps(other) {
             return Err(format!(
                 "exports `{name}` and `{}` overlap on LUN {}, and both may be written: make one of them read_only, or their ranges apart",
                 other.name, self.lun
@@ -294,7 +320,7 @@ fn by_word<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(deserializer: D)
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
-fn as_word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_word<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 

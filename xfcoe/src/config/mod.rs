@@ -6,12 +6,14 @@
 
 mod exports;
 mod file;
+mod identities;
 mod values;
 
 pub use exports::{Address, ControlConfig, DEFAULT_CONTROL, ExportConfig, Outlet};
 pub(crate) use file::by_name;
 pub use file::{ConfigError, load, parse};
-pub use values::{Mode, Paths, Polling};
+pub use identities::{IdentityConfig, LoginBy};
+pub use values::{Addressing, Mode, Paths, Polling};
 
 use crate::cli::Place;
 use crate::preflight::PortKind;
@@ -37,6 +39,9 @@ pub struct Config {
     /// Where `run` takes orders: `[control]`. Left out: nowhere.
     #[serde(default)]
     pub control: Option<ControlConfig>,
+    /// Who logs in besides the ports' own VN_Ports: `[[identity]]`.
+    #[serde(default)]
+    pub identity: Vec<Spanned<IdentityConfig>>,
     /// What `run` hands out: `[[export]]`.
     #[serde(default)]
     pub export: Vec<Spanned<ExportConfig>>,
@@ -66,6 +71,9 @@ pub struct PortConfig {
     /// Our node name. Left out: 10:00 and the interface's MAC address.
     #[serde(default, deserialize_with = "values::wwn")]
     pub wwnn: Option<Wwn>,
+    /// Who provides the VN_Ports' MAC addresses.
+    #[serde(default)]
+    pub addressing: Addressing,
     /// The FCF to log in to if it is there, whatever the priorities say.
     #[serde(default, deserialize_with = "values::preferred_fcf")]
     pub preferred_fcf: Option<Preferred>,
@@ -122,6 +130,7 @@ impl Config {
             vlan: default_vlan(),
             wwpn: None,
             wwnn: None,
+            addressing: Addressing::default(),
             preferred_fcf: None,
             fast_io_fail_s: default_fast_io_fail_s(),
             dev_loss_s: default_dev_loss_s(),
@@ -133,6 +142,7 @@ impl Config {
             port: BTreeMap::from([(interface.into(), port)]),
             path_choice: Paths::default(),
             control: None,
+            identity: Vec::new(),
             export: Vec::new(),
         }
     }
@@ -198,7 +208,15 @@ impl Config {
                 }
             }
         }
-        exports::check(&self.export)
+        exports::check(&self.export)?;
+        identities::check(self)
+    }
+
+    /// The identities that log in by a port.
+    pub fn identities_of<'a>(&'a self, port: &'a str) -> impl Iterator<Item = &'a IdentityConfig> {
+        let is_there =
+            move |identity: &&IdentityConfig| identity.port(&self.port).is_ok_and(|(name, _)| name == port);
+        self.identity.iter().map(Spanned::get_ref).filter(is_there)
     }
 }
 
@@ -216,6 +234,7 @@ impl PortConfig {
             poll_mode: self.poll.into(),
             topology: self.mode.into(),
             vlan: self.vlan,
+            addressing: self.addressing.into(),
             preferred_fcf: self.preferred_fcf,
             port_name: self.wwpn,
             node_name: self.wwnn,
@@ -314,11 +333,11 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_line_and_what_would_be_right() {
-        let keys = "interface, queue, kind, mode, vlan, wwpn, wwnn, preferred_fcf, fast_io_fail_s, dev_loss_s, \
-             reconnect_delay_s, poll, core";
+        let keys = "interface, queue, kind, mode, vlan, wwpn, wwnn, addressing, preferred_fcf, fast_io_fail_s, \
+             dev_loss_s, reconnect_delay_s, poll, core";
         let cases = [
             ("", "run.toml: there is no port: add a section [port.NAME] with `interface = \"...\"`".into()),
-            ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port, path_choice, control, export".into()),
+            ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port, path_choice, control, identity, export".into()),
             (
                 "[port.a]\ninterface = \"eth0\"\n\nqeue = 1",
                 format!("run.toml:4: unknown key `qeue`, did you mean `queue`? Keys here: {keys}"),
@@ -411,17 +430,18 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_right_with_exports() {
+    fn the_example_is_right_with_identities_and_exports() {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/run.toml");
         let text = std::fs::read_to_string(&example).unwrap();
-        let (before, export) = text.split_once("#[[export]]").unwrap();
+        let (before, rest) = text.split_once("#[[identity]]").unwrap();
         // What is commented out has no blank in front of it.
         let is_key = |rest: &&str| !rest.starts_with(' ');
         let keys: Vec<_> =
-            export.lines().map(|line| line.strip_prefix('#').filter(is_key).unwrap_or(line)).collect();
-        let text = format!("{before}[[export]]{}", keys.join("\n"));
+            rest.lines().map(|line| line.strip_prefix('#').filter(is_key).unwrap_or(line)).collect();
+        let text = format!("{before}[[identity]]{}", keys.join("\n"));
         let config: Config = parse(&example, &text, Config::check).unwrap();
         assert_eq!(config.export[0].get_ref().group.as_deref(), Some("kvm"));
+        assert_eq!(config.identity[0].get_ref().name, "vm1");
         assert!(config.export[1].get_ref().vhost_user.is_some());
     }
 }

@@ -3,7 +3,7 @@
 use datapath::core::thread::PollMode;
 use fc::fip::{Preferred, VlanChoice};
 use fc::vn_port::Topology;
-use fc::wire::Wwn;
+use fc::wire::{MacAddr, Wwn};
 use initiator::PathChoice;
 use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use std::fmt;
@@ -38,6 +38,32 @@ pub enum Polling {
     Adaptive,
     /// It spins: the shortest latency, for the price of a CPU.
     Busy,
+}
+
+/// Who provides VN_Ports' MAC addresses.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Addressing {
+    /// The fabric (FPMA)
+    #[default]
+    Fabric,
+    /// The ENode, which has its own for all of its VN_Ports (SPMA)
+    Server,
+    /// Whoever the FCF wants it to be
+    Either,
+}
+
+impl From<Addressing> for initiator::Addressing {
+    fn from(addressing: Addressing) -> Self {
+        match addressing {
+            Addressing::Fabric => Self::Fabric,
+            Addressing::Server => Self::Server,
+            Addressing::Either => Self::Either,
+        }
+    }
 }
 
 /// Which of several equally good paths takes the next command.
@@ -136,6 +162,12 @@ pub(super) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
 /// A World Wide Name in quotes.
 pub(super) fn wwn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wwn>, D::Error> {
     let expected = "eight hex bytes such as \"20:00:02:fc:f0:00:02:01\"";
+    deserializer.deserialize_str(Text { expected, parse: |text| text.parse().ok() }).map(Some)
+}
+
+/// A MAC address in quotes.
+pub(super) fn mac<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MacAddr>, D::Error> {
+    let expected = "six hex bytes such as \"02:fc:f0:00:02:01\"";
     deserializer.deserialize_str(Text { expected, parse: |text| text.parse().ok() }).map(Some)
 }
 

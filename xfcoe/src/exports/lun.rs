@@ -25,6 +25,8 @@ pub(super) struct Lun {
 /// What is seen of a LUN at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
+    /// The identity that sees it.
+    identity: Option<String>,
     info: DiskInfo,
     paths: Vec<Path>,
     /// For people.
@@ -43,14 +45,19 @@ pub(super) enum Verdict {
 
 impl Seen {
     pub(super) fn new(disk: &Disk) -> Self {
-        Self { info: disk.info().clone(), paths: disk.paths(), words: describe(disk) }
+        let identity = disk.identity().map(String::from);
+        Self { identity, info: disk.info().clone(), paths: disk.paths(), words: describe(disk) }
     }
 
-    pub(super) fn is_meant_by(&self, name: &LunName) -> bool {
-        name.means(&self.info, &self.paths)
+    pub(super) fn is_meant_by(&self, config: &ExportConfig) -> bool {
+        self.is_at(&config.lun, config.identity.as_deref())
     }
 
-    /// Whether both are of the same LUN: the same name, or the same place if it has none.
+    fn is_at(&self, name: &LunName, identity: Option<&str>) -> bool {
+        self.identity.as_deref() == identity && name.means(&self.info, &self.paths)
+    }
+
+    /// Whether both are of the same LUN, whoever sees it: the same name, or the same place if it has none.
     fn is_same(&self, other: &Self) -> bool {
         match (&self.info.id, &other.info.id) {
             (Some(one), Some(other)) => one == other,
@@ -109,12 +116,16 @@ impl Lun {
     /// What has become of it, by all that is seen now.
     pub(super) fn judge(&self, all: &[Seen]) -> Verdict {
         let then = &self.then.info;
-        let Some(Seen { info: now, paths, .. }) = all.iter().find(|seen| seen.is_same(&self.then)) else {
+        let Some(Seen { info: now, paths, .. }) =
+            all.iter().find(|seen| seen.identity == self.then.identity && seen.is_same(&self.then))
+        else {
             let gone = "no path leads to its LUN any more: requests wait for a while, and fail then";
-            return Verdict::Trouble(match all.iter().find(|seen| seen.is_meant_by(&self.name)) {
-                Some(other) => format!("{gone}. At {} is another LUN now, {}", self.name, other.words),
-                None => gone.into(),
-            });
+            return Verdict::Trouble(
+                match all.iter().find(|seen| seen.is_at(&self.name, self.then.identity.as_deref())) {
+                    Some(other) => format!("{gone}. At {} is another LUN now, {}", self.name, other.words),
+                    None => gone.into(),
+                },
+            );
         };
         let kind = |info: &DiskInfo| {
             (info.block_len, info.vendor.clone(), info.product.clone(), info.serial.clone())
@@ -171,7 +182,7 @@ mod tests {
             discard: true,
             write_protected: false,
         };
-        Seen { info, paths: vec![path(1)], words: "LUN".into() }
+        Seen { identity: None, info, paths: vec![path(1)], words: "LUN".into() }
     }
 
     fn path(target: u64) -> Path {
@@ -190,6 +201,7 @@ mod tests {
         ExportConfig {
             name: "a".into(),
             lun: "naa.1".parse().unwrap(),
+            identity: None,
             offset: offset.parse().unwrap(),
             length: length.map(|length| length.parse().unwrap()),
             read_only: false,
@@ -232,6 +244,9 @@ mod tests {
             one.collides(&lun("0", None, &Seen { paths: vec![path(2)], ..seen(100) })),
             "by another path"
         );
+        let by_other = Seen { identity: Some("vm1".into()), ..seen(100) };
+        assert!(one.collides(&lun("0", None, &by_other)), "by another identity");
+        assert!(matches!(one.judge(&[by_other]), Verdict::Trouble(_)), "what that sees is not ours");
         let mut other = seen(100);
         other.info.id = Some("naa.2".into());
         assert!(!one.collides(&lun("0", None, &other)));

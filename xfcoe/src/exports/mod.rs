@@ -159,9 +159,9 @@ impl Exports {
                 },
                 Phase::Waiting => {
                     let config = entry.config.clone();
-                    let meant = disks.iter().zip(&seen).find(|(_, seen)| seen.is_meant_by(&config.lun));
+                    let meant = disks.iter().zip(&seen).find(|(_, seen)| seen.is_meant_by(&config));
                     match meant.map(|(disk, seen)| self.start(&config, disk, seen)) {
-                        None => (None, Some(format!("LUN {} is not there yet", config.lun))),
+                        None => (None, Some(format!("LUN {} is not there yet{}", config.lun, by(&config)))),
                         Some(Ok(serving)) => (Some(Phase::Serving(serving)), None),
                         Some(Err(Hindrance::Passing)) => continue,
                         Some(Err(Hindrance::Lasting(why))) => (None, Some(why)),
@@ -313,6 +313,11 @@ impl Entry {
         let export = self.serving().map(|serving| &*serving.export);
         ExportStatus::new(&self.config, &self.outlet, state, self.trouble.clone(), export)
     }
+}
+
+/// For whom a LUN isn't there.
+fn by(config: &ExportConfig) -> String {
+    config.identity.as_ref().map_or_else(String::new, |identity| format!(" for identity {identity}"))
 }
 
 fn listen_tcp(address: std::net::SocketAddr) -> Result<TcpListener, String> {

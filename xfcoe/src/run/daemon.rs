@@ -1,8 +1,9 @@
 //! What a daemon is: ports that are logged in, and exports; and what it can be told.
 
+use super::identities::IdentityList;
 use super::orders::{Answer, Changes, ExportList, Request};
 use super::status::Status;
-use crate::config::{Config, ConfigError, ControlConfig, ExportConfig, Paths, PortConfig};
+use crate::config::{Config, ConfigError, ControlConfig, ExportConfig, IdentityConfig, Paths, PortConfig};
 use crate::exports::{Exports, Note};
 use crate::orders::TakesOrders;
 use crate::session::Session;
@@ -19,11 +20,12 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 pub(super) struct Daemon {
     path: PathBuf,
     /// What can't be changed while it runs.
-    port: BTreeMap<String, PortConfig>,
+    pub(super) port: BTreeMap<String, PortConfig>,
     path_choice: Paths,
     control: Option<ControlConfig>,
     /// `None` before it has started, and when it has stopped.
     session: RwLock<Option<Session>>,
+    identities: Mutex<Vec<IdentityConfig>>,
     exports: Mutex<Exports>,
 }
 
@@ -47,6 +49,7 @@ impl Daemon {
             path_choice: config.path_choice,
             control: config.control.clone(),
             session: RwLock::new(None),
+            identities: identity_configs(&config).into(),
             exports: exports.into(),
         };
         Ok((daemon, config))
@@ -100,6 +103,10 @@ impl Daemon {
             .unwrap_or(false)
     }
 
+    pub(super) fn identities(&self) -> MutexGuard<'_, Vec<IdentityConfig>> {
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn exports(&self) -> MutexGuard<'_, Exports> {
         self.exports.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,7 +114,11 @@ impl Daemon {
     fn reload(&self) -> Result<Changes, String> {
         let mut exports = self.exports();
         let config = load(&self.path, &exports).map_err(|error| error.to_string())?;
-        let mut changes = exports.replace(export_configs(&config))?;
+        let mut changes = Vec::new();
+        if config.port == self.port {
+            changes.extend(self.replace_identities(identity_configs(&config))?);
+        }
+        changes.extend(exports.replace(export_configs(&config))?);
         drop(exports);
         if config.port != self.port || config.path_choice != self.path_choice {
             changes.push("ports have changed in the file: restart the daemon for that".into());
@@ -123,6 +134,10 @@ impl Daemon {
 /// The file, if its exports can be served where it says.
 fn load(path: &Path, exports: &Exports) -> Result<Config, ConfigError> {
     Config::load_for_exports(path, |config| exports.check_place(config))
+}
+
+fn identity_configs(config: &Config) -> Vec<IdentityConfig> {
+    config.identity.iter().map(|identity| identity.get_ref().clone()).collect()
 }
 
 fn export_configs(config: &Config) -> Vec<ExportConfig> {
@@ -141,7 +156,21 @@ impl TakesOrders for Daemon {
             }
             Request::Reload => self.reload().map(Answer::Changes),
             Request::Exports => Ok(Answer::Exports(ExportList { exports: self.exports().status() })),
+            Request::Identities => {
+                let list = self.with_session(IdentityList::of).map_err(|error| error.to_string())?;
+                Ok(Answer::Identities(list))
+            }
+            Request::AddIdentity(config) => {
+                self.add_identity(config).map(|change| Answer::Changes(Changes { changes: vec![change] }))
+            }
+            Request::RemoveIdentity { name, port } => {
+                let changes = self.remove_identity(&name, port.as_deref())?;
+                Ok(Answer::Changes(Changes { changes }))
+            }
             Request::Add(config) => {
+                let identities: Vec<_> =
+                    self.identities().iter().map(|identity| identity.name.clone()).collect();
+                config.check_identity(identities.iter().map(String::as_str))?;
                 let name = config.name.clone();
                 self.exports().add(config)?;
                 self.look();

@@ -1,10 +1,12 @@
 //! `xfcoe run`: log in and stay, and hand disks out.
 
 mod daemon;
+mod identities;
 mod notify;
 mod orders;
 mod status;
 
+pub(crate) use identities::identity;
 pub(crate) use orders::{export, reload, status};
 
 use crate::cli;

@@ -1,8 +1,9 @@
-//! `xfcoe status`, `xfcoe reload` and `xfcoe export`: orders to a daemon that runs.
+//! `xfcoe status`, `xfcoe reload`, `xfcoe export` and `xfcoe identity`: orders to a daemon that runs.
 
+use super::identities::IdentityList;
 use super::status::Status;
 use crate::cli::{self, ControlAt, ExportAdd, ExportOrder};
-use crate::config::ExportConfig;
+use crate::config::{ExportConfig, IdentityConfig};
 use crate::exports::ExportStatus;
 use crate::orders::{Client, give};
 use crate::program;
@@ -33,6 +34,12 @@ pub(super) enum Request {
     Add(ExportConfig),
     /// To end an export.
     Remove(String),
+    /// How the identities stand.
+    Identities,
+    /// To log in as one more.
+    AddIdentity(IdentityConfig),
+    /// To log out as one: on a port, or on all.
+    RemoveIdentity { name: String, port: Option<String> },
 }
 
 /// What it says when it has done so. Who asked knows which it is.
@@ -41,6 +48,7 @@ pub(super) enum Request {
 pub(super) enum Answer {
     Status(Box<Status>),
     Exports(ExportList),
+    Identities(IdentityList),
     Changes(Changes),
 }
 
@@ -75,7 +83,7 @@ pub(crate) fn export(args: &cli::Export, json: bool) -> anyhow::Result<()> {
     }
 }
 
-fn order<A>(at: &ControlAt, request: &Request, json: bool) -> anyhow::Result<()>
+pub(super) fn order<A>(at: &ControlAt, request: &Request, json: bool) -> anyhow::Result<()>
 where
     A: DeserializeOwned + Serialize + fmt::Display,
 {
@@ -85,11 +93,23 @@ where
 
 impl From<&ExportAdd> for ExportConfig {
     fn from(add: &ExportAdd) -> Self {
-        let ExportAdd { name, lun, nbd, vhost_user, any_memory, offset, length, read_only, owner, group } =
-            add;
+        let ExportAdd {
+            name,
+            lun,
+            identity,
+            nbd,
+            vhost_user,
+            any_memory,
+            offset,
+            length,
+            read_only,
+            owner,
+            group,
+        } = add;
         Self {
             name: name.clone(),
             lun: lun.clone(),
+            identity: identity.clone(),
             offset: *offset,
             length: *length,
             read_only: *read_only,

@@ -102,7 +102,12 @@ fn plain(error: TransferError<DiskError>) -> anyhow::Error {
 
 fn open(args: &Transfer, interrupt: &Interrupt) -> anyhow::Result<(Session, Disk)> {
     let session = Session::start(&Config::of_place(&args.place)?)?;
-    let disk = session.find(&args.lun, Duration::from_secs(args.timeout.into()), interrupt)?;
+    let disk = session.find(
+        &args.lun,
+        args.identity.as_deref(),
+        Duration::from_secs(args.timeout.into()),
+        interrupt,
+    )?;
     Ok((session, disk))
 }
 
