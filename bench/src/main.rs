@@ -1,5 +1,6 @@
 //! Measures xfcoe: `xfcoe-bench io` a LUN, `xfcoe-bench datapath` the poll core, without a NIC or root,
-//! `xfcoe-bench floor` what is below it, `xfcoe-bench frames` a link, and `xfcoe-bench peers` others beside it.
+//! `xfcoe-bench floor` what is below it, `xfcoe-bench frames` a link, `xfcoe-bench peers` others beside it, and
+//! `xfcoe-bench scale` how it does with much of everything.
 
 mod datapath;
 mod floor;
@@ -8,6 +9,7 @@ mod io;
 mod link;
 mod page;
 mod peers;
+mod scale;
 mod table;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -40,6 +42,8 @@ enum Command {
     Frames(frames::Frames),
     /// xfcoe beside other ways to a disk over Ethernet: one table, and what xfcoe is to reach
     Peers(peers::Peers),
+    /// What becomes of rate and latency as more VN_Ports, commands, targets and LUNs are there
+    Scale(scale::Scale),
     /// The SAN that `peers` measures
     #[command(hide = true)]
     San(xfcoe::cli::San),
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Command::Floor(floor) => floor::run(floor, &cli.output, interrupt),
         Command::Frames(frames) => frames::run(frames, &cli.output, interrupt),
         Command::Peers(peers) => peers::run(peers, &cli.output, interrupt),
+        Command::Scale(scale) => scale::run(scale, &cli.output, interrupt),
         Command::San(san) => san_thread::command(san, cli.output.json, interrupt),
     })
 }

@@ -11,7 +11,7 @@ const MANY_VN_PORTS: u32 = 16_384;
 
 /// The frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A full frame of read data: checked, its exchange found, copied to the command's buffer.
     ReadData,
     /// A response, to the command's completion.
@@ -46,12 +46,12 @@ impl Kind {
 
 /// A frame, and what the core has to find its exchange among.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Case {
-    pub(super) kind: Kind,
+pub(crate) struct Case {
+    pub(crate) kind: Kind,
     /// Commands that are out.
-    pub(super) open: usize,
+    pub(crate) open: usize,
     /// VN_Ports that are logged in, each with a nexus.
-    pub(super) vn_ports: u32,
+    pub(crate) vn_ports: u32,
 }
 
 /// All of them. A batch of responses or commands is to as many exchanges, so there the fewest are those.

@@ -10,7 +10,8 @@ mod rig;
 
 use crate::page::{Axis, Output, Plot, Plots, Series};
 use anyhow::Context as _;
-use case::{Case, cases};
+use case::cases;
+pub(crate) use case::{Case, Kind};
 use clap::Args;
 use rig::Rig;
 use serde::Serialize;
@@ -82,7 +83,7 @@ pub(crate) fn run(args: &Datapath, output: &Output, interrupt: &Interrupt) -> an
 }
 
 /// What a frame takes: the median of all rounds and the fastest one, in nanoseconds.
-fn time(case: &Case, rounds: u32) -> (f64, f64) {
+pub(crate) fn time(case: &Case, rounds: u32) -> (f64, f64) {
     let mut rig = Rig::new(case);
     // Warms caches and the branch predictor up.
     for _ in 0..rounds.div_ceil(10) {

@@ -7,7 +7,7 @@ mod report;
 mod site;
 
 use crate::page::Output;
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use load::{LOADS, Load};
 use peer::{Peer, Sample};
@@ -84,7 +84,12 @@ pub(crate) fn run(args: &Peers, output: &Output, interrupt: &Interrupt) -> anyho
         LOADS[0].name
     );
 
-    let peers = PEERS.iter().map(|(name, start)| Ok((*name, start()?))).collect::<anyhow::Result<_>>()?;
+    let start = |(name, start): &(&'static str, Start)| {
+        let mut peer = start()?;
+        program::with_spinner(output.json, name, || peer.fill(interrupt))?;
+        anyhow::Ok((*name, peer))
+    };
+    let peers = PEERS.iter().map(|peer| start(peer).context(peer.0)).collect::<anyhow::Result<_>>()?;
     let report = measure(args, &loads, peers, output.json, interrupt);
     output.print(&report)?;
     Ok(interrupt.check(|| "while measuring".into())?)

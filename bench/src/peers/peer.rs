@@ -79,6 +79,16 @@ impl Peer {
         Ok(Self::Programs { server: server?, site, client: Client::IscsiPerf })
     }
 
+    /// Writes all of its disk.
+    pub(super) fn fill(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
+        if let Self::Programs { site, client, .. } = self
+            && let Some(program) = client.fill()?
+        {
+            site.client.measure(&program, interrupt)?;
+        }
+        Ok(())
+    }
+
     /// Does a load for a while; none if it can't.
     pub(super) fn measure(
         &mut self,
@@ -89,7 +99,6 @@ impl Peer {
         match self {
             Self::Programs { site, server, client } => {
                 let Some(program) = client.program(load, duration.as_secs())? else { return Ok(None) };
-                let program: Vec<&str> = program.iter().map(String::as_str).collect();
                 let before = server.cpu_time()?;
                 let (said, client_cpu) = site.client.measure(&program, interrupt)?;
                 let server_cpu = server.cpu_time()?.since(before);
@@ -121,7 +130,7 @@ impl Peer {
 /// tgtd with a target and its disk in this folder.
 fn tgtd(site: &Site, folder: &std::path::Path) -> anyhow::Result<Running> {
     let disk = folder.join("disk");
-    fs::File::create(&disk)?.set_len(64 << 20)?;
+    fs::write(&disk, vec![0x5a; 64 << 20]).with_context(|| format!("cannot fill {}", disk.display()))?;
     let (disk, socket) = (disk.display().to_string(), folder.join("socket").display().to_string());
     let portal = format!("portal={SERVER_ADDRESS}:3260");
     let variables = [("TGT_IPC_SOCKET", &*socket)];
@@ -138,6 +147,23 @@ fn tgtd(site: &Site, folder: &std::path::Path) -> anyhow::Result<Running> {
 }
 
 impl Client {
+    /// The command line that writes all of the disk: what was never written need not be kept, and is read faster. None
+    /// where that is done already.
+    fn fill(self) -> anyhow::Result<Option<Vec<String>>> {
+        let text = match self {
+            Self::XfcoeBench(port) => format!(
+                "{} io {LUN} --interface {INITIATOR_INTERFACE} --port {} --rw write --bs 256k --size {DISK_LEN} --runtime 1",
+                this_program()?,
+                port_name(port)
+            ),
+            Self::Fio => format!(
+                "fio --name=fill --thread --ioengine=nbd --uri=nbd://{SERVER_ADDRESS}/ --rw=write --bs=256k"
+            ),
+            Self::IscsiPerf => return Ok(None),
+        };
+        Ok(Some(words(&text)))
+    }
+
     /// The command line that does a load; none if the program can't.
     fn program(self, load: Load, seconds: u64) -> anyhow::Result<Option<Vec<String>>> {
         let Load { reads, len, depth, .. } = load;
@@ -159,7 +185,7 @@ impl Client {
                 len / 512
             ),
         };
-        Ok(Some(text.split(' ').map(str::to_owned).collect()))
+        Ok(Some(words(&text)))
     }
 
     /// I/Os a second, and the latency that half of them and 99% of them kept, in microseconds.
@@ -187,6 +213,10 @@ impl Client {
             }
         }
     }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
 }
 
 fn this_program() -> anyhow::Result<String> {

@@ -129,11 +129,12 @@ impl Host {
     /// Runs a program to its end, and gives what it said on stdout, and what CPU time it took.
     pub(super) fn measure(
         &self,
-        program: &[&str],
+        program: &[String],
         interrupt: &Interrupt,
     ) -> anyhow::Result<(String, CpuTime)> {
         let before = CpuTime::of(UsageWho::RUSAGE_CHILDREN);
-        let mut client = self.start(program, &[], Stdio::piped)?;
+        let program: Vec<&str> = program.iter().map(String::as_str).collect();
+        let mut client = self.start(&program, &[], Stdio::piped)?;
         let status = loop {
             interrupt.check(|| "while measuring".into())?;
             match client.0.try_wait()? {

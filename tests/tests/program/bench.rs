@@ -282,6 +282,21 @@ fn frames_go_between_two_processes() {
     }
 }
 
+#[test]
+fn more_of_everything_is_measured() {
+    if !tests::have_root() {
+        return;
+    }
+    let arguments = ["scale", "--json", "--rounds", "1", "--seconds", "1", "--most", "16"];
+    let report = json(&Command::new(&*BENCH).args(arguments).output().unwrap());
+    let loads: Vec<_> = report["on_a_link"].as_array().unwrap().iter().collect();
+    let counts: Vec<_> = loads.iter().map(|load| (&load["what"], load["count"].as_u64().unwrap())).collect();
+    let whats = ["VN_Ports", "targets", "LUNs"].map(Value::from);
+    let expected: Vec<_> = whats.iter().flat_map(|what| [(what, 1), (what, 16)]).collect();
+    assert_eq!(counts, expected, "{report}");
+    assert!(loads.iter().all(|load| load["iops"].as_f64().unwrap() > 0.0), "{report}");
+}
+
 /// Every peer does a load, and nothing of them is left.
 #[test]
 fn peers_are_measured() {
