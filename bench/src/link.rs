@@ -20,7 +20,7 @@ pub(crate) struct End {
 impl End {
     /// Opens an interface of the calling thread's namespace for frames to its own address.
     pub(crate) fn open(interface: &str, kind: NicKind, mac: MacAddr) -> anyhow::Result<Self> {
-        let (nic, port) = Nic::open(interface, 0, kind, &[])?;
+        let (nic, port) = Nic::open(interface, kind, &[])?;
         nic.macs().add(mac)?;
         Ok(Self { port, mac, nic })
     }

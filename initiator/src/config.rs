@@ -32,6 +32,8 @@ pub struct Config {
     pub cores: Vec<Option<usize>>,
     /// How the poll core waits.
     pub poll_mode: PollMode,
+    /// Have frames in huge pages, if enough are reserved.
+    pub huge_pages: bool,
     /// What is at the other end: a fabric, or VN2VN ports.
     pub topology: Topology,
     /// Which VLAN to use.
@@ -70,6 +72,7 @@ impl Config {
             kind: NicKind::default(),
             cores: vec![None],
             poll_mode: PollMode::default(),
+            huge_pages: false,
             topology: Topology::default(),
             vlan: VlanChoice::Discover,
             preferred_fcf: None,

@@ -8,10 +8,10 @@ use crate::error::StartError;
 use crate::published::Published;
 use control::link::{LinkState, LinkWatch};
 use control::{Control, EnodeConfig, Order};
-use datapath::core::thread::{CoreThread, ThreadConfig};
+use datapath::core::thread::{CoreThread, PollMode, ThreadConfig};
 use datapath::core::{ControlLinks, Core, CoreConfig, siblings};
 use datapath::port::Waker;
-use datapath::port::nic::{Nic, NicPort};
+use datapath::port::nic::{Nic, NicConfig, NicPort};
 use fc::time::Instant;
 use fc::vn_port::{Identity, LoginKind, Topology};
 use fc::wire::header::MAX_PAYLOAD_LEN;
@@ -34,8 +34,15 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         Topology::Vn2vn => MacAddr::ALL_VN2VN_ENODE,
     };
     let groups = [group, MacAddr::ALL_FCOE];
-    let (nic, ports) =
-        Nic::open_for_cores(&config.interface, &config.queues, config.cores.len(), config.kind, &groups)?;
+    let nic_config = NicConfig {
+        interface: config.interface.clone(),
+        queues: config.queues.clone(),
+        cores: config.cores.len(),
+        kind: config.kind,
+        drive_queues: config.poll_mode == PollMode::DriveQueue,
+        huge_pages: config.huge_pages,
+    };
+    let (nic, ports) = Nic::open_for_cores(&nic_config, &groups)?;
     nic.macs().add(link.state().mac)?;
     let mut cores = make_cores(config, ports, &control_waker)?;
     let consumer = cores[0].attach_consumer(SCAN_DEPTH, Arc::clone(&control_waker));

@@ -1,8 +1,11 @@
 //! The library against the SAN in a box, over real rings on a veth pair.
 
+use datapath::core::thread::PollMode;
 use datapath::port::nic::{Nic, NicKind};
 use fc::wire::Wwn;
 use initiator::{Config, Disk, DiskError, DropReason, Initiator, Request, StartError, Topology};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use san::{Mode, Remote, San, SanConfig};
 use std::ops::Range;
 use std::process::Command;
@@ -25,7 +28,7 @@ struct RunningSan {
 impl RunningSan {
     fn start(config: &SanConfig, kind: NicKind) -> Self {
         let remote = Arc::new(Remote::new().unwrap());
-        let (nic, port) = Nic::open(SANS, 0, kind, &[config.group()]).unwrap();
+        let (nic, port) = Nic::open(SANS, kind, &[config.group()]).unwrap();
         let mut san = San::new(port, config).unwrap();
         let its_remote = Arc::clone(&remote);
         let thread = std::thread::spawn(move || {
@@ -189,6 +192,35 @@ fn move_blocks(disk: &Disk, blocks: Range<u64>) {
             }
         }
     }
+}
+
+/// A veth's queue can't be driven by who polls it, and huge pages may be missing: both are tried, and data moves.
+#[test]
+fn a_core_that_would_drive_its_queue_leaves_the_interface_as_it_was() {
+    if !have_root() {
+        return;
+    }
+    in_network_namespace(|| {
+        // What /sys shows of interfaces is of the namespace in which it was mounted.
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none).unwrap();
+        veth_pair(OURS, SANS, MTU);
+        let setting = |file: &str| {
+            let path = format!("/sys/class/net/{OURS}/{file}");
+            std::fs::read_to_string(path).unwrap().trim().parse::<u64>().unwrap()
+        };
+        let settings = || ["napi_defer_hard_irqs", "gro_flush_timeout"].map(setting);
+        let before = settings();
+        let _san = RunningSan::start(&SanConfig::default(), NicKind::AfXdp);
+        let config = Config { poll_mode: PollMode::DriveQueue, huge_pages: true, ..Config::new(OURS) };
+        let initiator = Initiator::start(config).unwrap();
+        move_data(&only_disk(&initiator));
+        assert_eq!(settings(), [2, 200_000]);
+        initiator.stop();
+        assert_eq!(settings(), before);
+    });
 }
 
 #[test]

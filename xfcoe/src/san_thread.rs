@@ -129,7 +129,7 @@ fn run(place: &Place, config: &SanConfig, remote: &Remote, ready: &SyncSender<()
     if let Some(cpu) = place.cpu {
         pin(cpu).with_context(|| format!("cannot pin the SAN to CPU {cpu}"))?;
     }
-    let (nic, port) = Nic::open(&place.interface, 0, place.kind, &[config.group()])?;
+    let (nic, port) = Nic::open(&place.interface, place.kind, &[config.group()])?;
     let mut san = San::new(port, config)?;
     // Nobody to tell is no reason to stop: `stop` is.
     let _ = ready.send(());

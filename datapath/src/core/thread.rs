@@ -18,6 +18,8 @@ use thiserror::Error;
 pub enum PollMode {
     /// Never sleeps: the least latency, a whole CPU.
     Busy,
+    /// Never sleeps, and runs the NIC's driver itself where that can be: the most frames for a CPU.
+    DriveQueue,
     /// Spins for [`SPIN`] after the last work, then sleeps in poll(2).
     #[default]
     Adaptive,

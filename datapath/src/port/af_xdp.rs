@@ -69,6 +69,8 @@ pub struct AfXdpConfig {
     pub need_wakeup: bool,
     /// Poll the NIC from our thread.
     pub busy_poll: Option<BusyPoll>,
+    /// Have the chunks in huge pages, if enough are reserved: fewer addresses to look up, for us and for the NIC.
+    pub huge_pages: bool,
     /// How the XDP program is attached, for [`PortInfo`].
     pub mode: Mode,
 }
@@ -84,6 +86,7 @@ impl AfXdpConfig {
             zero_copy: true,
             need_wakeup: true,
             busy_poll: None,
+            huge_pages: false,
             mode: Mode::NativeXdp,
         }
     }
@@ -303,6 +306,9 @@ impl Port for AfXdpPort {
             BusyPolling::Unknown if received > 0 => {
                 let napi = option::<u32>(&*self, libc::SOL_SOCKET, libc::SO_INCOMING_NAPI_ID);
                 self.busy_poll = if napi.unwrap_or(0) == 0 { BusyPolling::Off } else { BusyPolling::On };
+                if self.busy_poll == BusyPolling::Off {
+                    tracing::warn!(port = %self.info, "the driver does not let itself be polled: interrupts drive the queue");
+                }
             }
             BusyPolling::On if received == 0 => self.receive_doorbell(),
             BusyPolling::Unknown | BusyPolling::On => {}

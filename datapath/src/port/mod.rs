@@ -15,6 +15,7 @@ pub mod faulty;
 pub(crate) mod lane;
 mod mac_filter;
 pub mod memory;
+mod napi;
 pub mod nic;
 pub mod pcapng;
 mod socket;

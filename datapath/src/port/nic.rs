@@ -1,8 +1,10 @@
 //! An interface made ready: XDP program, socket, MAC filter, and the port over them.
 
 use super::af_packet::{AfPacketConfig, AfPacketPort};
-use super::af_xdp::{AfXdpConfig, AfXdpPort};
+use super::af_xdp::{AfXdpConfig, AfXdpPort, BusyPoll};
 use super::capture::Capture;
+use super::napi::DeferredInterrupts;
+use super::socket::interface_index;
 use super::xdp::{AttachMode, MacMap, XdpError, XdpProgram};
 use super::{Frame, FrameAccount, MacFilter, Port, PortCounters, PortError, PortInfo, Waker};
 use fc::messages::ox_id;
@@ -13,6 +15,9 @@ use std::path::Path;
 use std::time::Duration;
 use thiserror::Error;
 use xdp_prog::SLOTS_PER_QUEUE;
+
+/// Frames that a core takes from a NIC at a time, as many as from its ring; and how long a call that finds none polls.
+const BUSY_POLL: BusyPoll = BusyPoll { budget: 64, poll_us: 20 };
 
 /// How an interface is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -53,11 +58,44 @@ pub enum NicError {
     },
 }
 
+/// What of an interface to open, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NicConfig {
+    /// The interface, a name in the calling thread's network namespace.
+    pub interface: String,
+    /// Its queues.
+    pub queues: Vec<u32>,
+    /// How many ports, which are on the queues in turn.
+    pub cores: usize,
+    /// How it is reached.
+    pub kind: NicKind,
+    /// Have the ports' threads drive the queues instead of interrupts, where the NIC's driver can.
+    pub drive_queues: bool,
+    /// Have frames in huge pages, if enough are reserved.
+    pub huge_pages: bool,
+}
+
+impl NicConfig {
+    /// One port on queue 0, by AF_XDP.
+    pub fn new(interface: impl Into<String>) -> Self {
+        Self {
+            interface: interface.into(),
+            queues: vec![0],
+            cores: 1,
+            kind: NicKind::default(),
+            drive_queues: false,
+            huge_pages: false,
+        }
+    }
+}
+
 /// An interface that frames for us are steered from. Dropping it leaves the interface as it was.
 #[derive(Debug)]
 pub struct Nic {
     program: Option<XdpProgram>,
     macs: NicMacs,
+    /// It is only there to be dropped.
+    _interrupts: Option<DeferredInterrupts>,
 }
 
 /// Which MAC addresses are ours: in the XDP program's map and in the NIC's filter.
@@ -68,37 +106,28 @@ pub struct NicMacs {
 }
 
 impl Nic {
-    /// Opens queue `queue` of `interface`, a name in this thread's network namespace. Frames to the FIP groups
-    /// `groups` come at once, others when [`NicMacs::add`] names their address.
+    /// Opens queue 0 of `interface` for one port. Frames to the FIP groups `groups` come at once, others when
+    /// [`NicMacs::add`] names their address.
+    ///
+    /// # Errors
+    /// As [`Self::open_for_cores`].
+    pub fn open(interface: &str, kind: NicKind, groups: &[MacAddr]) -> Result<(Self, NicPort), NicError> {
+        let config = NicConfig { kind, ..NicConfig::new(interface) };
+        let (nic, ports) = Self::open_for_cores(&config, groups)?;
+        Ok((nic, ports.into_iter().next().expect("one core is usual")))
+    }
+
+    /// Opens an interface with a port for each core: a queue that has several shares its frames out by the core's number in
+    /// the OX_ID. What comes by another queue than its core's goes to one of the cores there.
     ///
     /// # Errors
     /// Each says what to do about it. Nothing stays behind.
-    pub fn open(
-        interface: &str,
-        queue: u32,
-        kind: NicKind,
-        groups: &[MacAddr],
-    ) -> Result<(Self, NicPort), NicError> {
-        let (nic, ports) = Self::open_for_cores(interface, &[queue], 1, kind, groups)?;
-        Ok((nic, ports.into_iter().next().expect("one core was asked for")))
-    }
-
-    /// As [`Self::open`], with a port for each of `cores` cores, which are on the queues in turn: a queue that has several
-    /// shares its frames out by the core's number in the OX_ID. What comes by another queue than its core's goes to one
-    /// of the cores there.
-    ///
-    /// # Errors
-    /// As [`Self::open`], and when some of the queues would have no core.
     ///
     /// # Panics
     /// If there are more cores than [`ox_id::MAX_CORES`].
-    pub fn open_for_cores(
-        interface: &str,
-        queues: &[u32],
-        cores: usize,
-        kind: NicKind,
-        groups: &[MacAddr],
-    ) -> Result<(Self, Vec<NicPort>), NicError> {
+    pub fn open_for_cores(config: &NicConfig, groups: &[MacAddr]) -> Result<(Self, Vec<NicPort>), NicError> {
+        let NicConfig { interface, queues, cores, kind, .. } = config;
+        let (interface, cores) = (interface.as_str(), *cores);
         assert!(cores <= ox_id::MAX_CORES.into(), "{cores} cores of {interface}");
         if queues.is_empty() || cores < queues.len() {
             return Err(NicError::TooFewCores { interface: interface.into(), queues: queues.len(), cores });
@@ -117,12 +146,13 @@ impl Nic {
             }
             NicKind::AfXdp => {
                 let program = XdpProgram::attach(interface, AttachMode::NativeOrGeneric)?;
-                let ports = open_queues(&program, queues, cores)?;
+                let ports = open_queues(&program, config)?;
                 (Some(program), ports.into_iter().map(NicPort::AfXdp).collect())
             }
         };
         let map = program.as_ref().map(|program| program.macs().clone());
-        Ok((Self { program, macs: NicMacs { map, filter } }, ports))
+        let macs = NicMacs { map, filter };
+        Ok((Self { program, macs, _interrupts: defer_interrupts(config) }, ports))
     }
 
     /// The XDP program, where there is one.
@@ -136,11 +166,32 @@ impl Nic {
     }
 }
 
+/// Leaves the queues to those who poll them, if that is wanted and can be.
+fn defer_interrupts(config: &NicConfig) -> Option<DeferredInterrupts> {
+    let interface = &config.interface;
+    if !config.drive_queues {
+        return None;
+    }
+    let index = interface_index(interface).ok()?.cast_unsigned();
+    DeferredInterrupts::set(interface, index)
+        .inspect_err(|error| {
+            tracing::warn!(%interface, %error, "the interface can't defer its interrupts: they drive its queues");
+        })
+        .ok()
+}
+
 /// A port for each core, the cores being on the queues in turn.
-fn open_queues(program: &XdpProgram, queues: &[u32], cores: usize) -> Result<Vec<AfXdpPort>, NicError> {
+fn open_queues(program: &XdpProgram, config: &NicConfig) -> Result<Vec<AfXdpPort>, NicError> {
+    let NicConfig { interface, queues, cores, .. } = config;
+    let cores = *cores;
     let mut by_core: Vec<_> = (0..cores).map(|_| None).collect();
     for (at, &queue) in queues.iter().enumerate() {
-        let config = AfXdpConfig { mode: program.mode(), ..AfXdpConfig::new(program.interface(), queue) };
+        let config = AfXdpConfig {
+            mode: program.mode(),
+            busy_poll: config.drive_queues.then_some(BUSY_POLL),
+            huge_pages: config.huge_pages,
+            ..AfXdpConfig::new(interface, queue)
+        };
         let its_cores: Vec<_> = (at..cores).step_by(queues.len()).collect();
         let ports = AfXdpPort::open_shared(&config, its_cores.len())?;
         for low_bits in 0..SLOTS_PER_QUEUE {

@@ -3,7 +3,7 @@
 use super::conformance::drain;
 use super::frames::{MAC, frame};
 use super::link::{ENDS, af_packet, on_a_link};
-use datapath::port::nic::{Nic, NicKind, NicPort};
+use datapath::port::nic::{Nic, NicConfig, NicKind, NicPort};
 use datapath::port::{Frame, Port, Waker};
 use fc::messages::ox_id;
 use fc::wire::MacAddr;
@@ -18,7 +18,7 @@ const WINDOW: u16 = 128;
 const OX_ID_AT: usize = 14 + 14 + 16;
 
 fn open(interface: &str, cores: usize) -> (Nic, Vec<NicPort>) {
-    let (nic, ports) = Nic::open_for_cores(interface, &[0], cores, NicKind::AfXdp, &[]).unwrap();
+    let (nic, ports) = Nic::open_for_cores(&NicConfig { cores, ..NicConfig::new(interface) }, &[]).unwrap();
     nic.macs().add(MAC).unwrap();
     (nic, ports)
 }
@@ -151,7 +151,10 @@ fn cores_send_and_receive_at_the_same_time() {
 #[test]
 fn cores_and_queues_must_fit() {
     on_a_link(|| {
-        let open = |queues: &[u32], cores, kind| Nic::open_for_cores(ENDS[0], queues, cores, kind, &[]);
+        let open = |queues: &[u32], cores, kind| {
+            let config = NicConfig { queues: queues.into(), cores, kind, ..NicConfig::new(ENDS[0]) };
+            Nic::open_for_cores(&config, &[])
+        };
         let error =
             |result: Result<_, datapath::port::nic::NicError>| result.map(|_: (Nic, _)| ()).unwrap_err();
         let few = error(open(&[0, 1], 1, NicKind::AfXdp));

@@ -89,6 +89,9 @@ pub struct PortConfig {
     /// What the poll core does when nothing comes.
     #[serde(default)]
     pub poll: Polling,
+    /// Whether frames are in huge pages, if enough are reserved.
+    #[serde(default)]
+    pub huge_pages: bool,
     /// The CPUs of its poll cores. Left out: one core, wherever the scheduler puts it.
     #[serde(default, deserialize_with = "values::numbers")]
     pub core: Vec<u16>,
@@ -136,6 +139,7 @@ impl Config {
             dev_loss_s: default_dev_loss_s(),
             reconnect_delay_s: default_reconnect_delay_s(),
             poll: Polling::default(),
+            huge_pages: false,
             core: Vec::new(),
         };
         Self {
@@ -232,6 +236,7 @@ impl PortConfig {
                 cpus => cpus.iter().map(|&cpu| Some(cpu.into())).collect(),
             },
             poll_mode: self.poll.into(),
+            huge_pages: self.huge_pages,
             topology: self.mode.into(),
             vlan: self.vlan,
             addressing: self.addressing.into(),
@@ -334,7 +339,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_line_and_what_would_be_right() {
         let keys = "interface, queue, kind, mode, vlan, wwpn, wwnn, addressing, preferred_fcf, fast_io_fail_s, \
-             dev_loss_s, reconnect_delay_s, poll, core";
+             dev_loss_s, reconnect_delay_s, poll, huge_pages, core";
         let cases = [
             ("", "run.toml: there is no port: add a section [port.NAME] with `interface = \"...\"`".into()),
             ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port, path_choice, control, identity, export".into()),
@@ -349,7 +354,7 @@ mod tests {
             ("[port.a]\nqueue = 1", "run.toml:1: the key `interface` is missing here".into()),
             (
                 "[port.a]\ninterface = \"eth0\"\npoll = \"buzy\"",
-                "run.toml:3: unknown value `buzy`, did you mean `busy`? Values here: adaptive, busy".into(),
+                "run.toml:3: unknown value `buzy`, did you mean `busy`? Values here: adaptive, busy, drive".into(),
             ),
             (
                 "[port.a]\ninterface = \"eth0\"\nmode = \"vn2n\"",

@@ -38,6 +38,8 @@ pub enum Polling {
     Adaptive,
     /// It spins: the shortest latency, for the price of a CPU.
     Busy,
+    /// It spins, and drives the NIC's queue, which then has no interrupts.
+    Drive,
 }
 
 /// Who provides VN_Ports' MAC addresses.
@@ -91,6 +93,7 @@ impl From<Polling> for PollMode {
         match polling {
             Polling::Adaptive => Self::Adaptive,
             Polling::Busy => Self::Busy,
+            Polling::Drive => Self::DriveQueue,
         }
     }
 }

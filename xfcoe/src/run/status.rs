@@ -26,6 +26,9 @@ struct PortCounters {
     read_bytes: u64,
     written_bytes: u64,
     dropped_frames: u64,
+    /// That found no room in the port's rings: its cores were late.
+    missed_frames: u64,
+    unsent_frames: u64,
     open_exchanges: usize,
     p50_us: u64,
     p99_us: u64,
@@ -52,6 +55,8 @@ impl PortCounters {
             read_bytes: counters.read_bytes,
             written_bytes: counters.written_bytes,
             dropped_frames: counters.dropped_total(),
+            missed_frames: report.frames.receive_drops,
+            unsent_frames: report.frames.send_drops,
             open_exchanges: report.open_exchanges,
             p50_us: quantile_us(0.5),
             p99_us: quantile_us(0.99),
@@ -76,11 +81,15 @@ impl fmt::Display for PortCounters {
             lost_commands,
             aborts,
             dropped_frames,
+            missed_frames,
             p50_us,
             p99_us,
             ..
         } = self;
         write!(f, "{port}: {commands} commands, p50 {p50_us} us, p99 {p99_us} us; {failed_commands} failed")?;
-        writeln!(f, ", {lost_commands} lost, {aborts} aborted; {dropped_frames} frames dropped")
+        writeln!(
+            f,
+            ", {lost_commands} lost, {aborts} aborted; {dropped_frames} frames dropped, {missed_frames} missed"
+        )
     }
 }

@@ -39,6 +39,9 @@ const SEND_BUFFER_LEN: usize = 2 * CHUNK_LEN;
 /// How long the kernel may take to give back the queue of a socket that was closed: it does so on the side.
 const QUEUE_RELEASE: Duration = Duration::from_millis(500);
 
+/// Bytes of a huge page.
+const HUGE_PAGE_LEN: usize = 2 << 20;
+
 /// `XDP_MAX_TX_SKB_BUDGET` of linux/if_xdp.h.
 const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
 
@@ -146,6 +149,17 @@ fn create_umem(
 ) -> Result<(Umem, Vec<FrameDesc>), PortError> {
     let count = NonZeroU32::new(chunks as u32).expect("checked to be at least 2");
     let step = "register memory for AF_XDP";
+    // A region that ends within a huge page could not be given back.
+    if config.huge_pages && (chunks * CHUNK_LEN).is_multiple_of(HUGE_PAGE_LEN) {
+        match Umem::new(umem_config, count, true) {
+            Ok(region) => return Ok(region),
+            Err(error) => tracing::warn!(
+                error = %os_error(&error),
+                "frames go to small pages: {} huge pages are not to be had (sysctl vm.nr_hugepages)",
+                chunks * CHUNK_LEN / HUGE_PAGE_LEN
+            ),
+        }
+    }
     Umem::new(umem_config, count, false).map_err(|error| {
         let source = os_error(&error);
         match source.raw_os_error().map(Errno::from_raw) {
