@@ -1,6 +1,7 @@
 //! What a scenario has at hand.
 
 use crate::capture::{self, Captured};
+use crate::daemon::Daemon;
 use crate::guest::{self, Guest, GuestConfig};
 use crate::image::Image;
 use crate::lan::Lan;
@@ -82,6 +83,17 @@ impl Lab {
     pub(crate) fn initiator(&mut self, name: &str, config: initiator::Config) -> anyhow::Result<Initiator> {
         self.lan.veth(name)?;
         Ok(Initiator::start(initiator::Config { interface: name.into(), ..config })?)
+    }
+
+    /// Starts our daemon at a port `name`, which may be that of one that was killed, with these exports in its file.
+    pub(crate) fn daemon(&mut self, name: &str, exports: &str) -> anyhow::Result<Daemon> {
+        self.lan.veth(name)?;
+        Daemon::start(&self.folder, name, exports)
+    }
+
+    /// A place for a socket of the host's.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// The MAC address of whoever is at a port.

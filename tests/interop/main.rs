@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod capture;
+mod daemon;
 mod guest;
 mod image;
 mod lab;

@@ -96,7 +96,7 @@ impl Device {
             requests: Requests::new(geometry, export.name(), export.counters().clone()),
             queue: export.device().queue(QUEUE_DEPTH)?,
             epoll,
-            polling: Polling::default(),
+            polling: Polling::new(),
             first: 0,
             wrong: None,
         })
@@ -113,7 +113,9 @@ impl Device {
         loop {
             turns += 1;
             if self.turn()? {
-                idle_since = None;
+                if idle_since.take().is_some() {
+                    self.polling.found();
+                }
                 if turns % TURNS == 0 && self.has_message(Duration::ZERO)? {
                     return Ok(());
                 }
@@ -125,6 +127,7 @@ impl Device {
                 continue;
             }
             idle_since = None;
+            self.polling.sleeps();
             if self.has_message(LONGEST_SLEEP)? {
                 return Ok(());
             }
@@ -268,9 +271,7 @@ impl Device {
         if has_come {
             return Ok(());
         }
-        let began = Instant::now();
         self.queue.wait_with(self.epoll.0.as_fd(), timeout)?;
-        self.polling.slept(began.elapsed());
         for ring in self.rings.iter_mut().flatten() {
             ring.look_by_ourselves(memory).map_err(Stop::FrontEnd)?;
         }

@@ -1,7 +1,7 @@
 //! What is done with a disk in a guest.
 
-use super::Guest;
-use anyhow::ensure;
+use super::{Guest, SHORT};
+use anyhow::{Context as _, ensure};
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +11,15 @@ use std::time::{Duration, Instant};
 pub(crate) const TRANSFERS: Duration = Duration::from_secs(150);
 
 impl Guest {
+    /// Waits for the disk of the host's with this serial number, and gives its name, such as `vda`.
+    pub(crate) fn wait_for_host_disk(&mut self, serial: &str) -> anyhow::Result<String> {
+        let find = format!(
+            "modprobe virtio_blk; until grep -lsx {serial} /sys/block/vd*/serial; do sleep 0.1; done"
+        );
+        let path = self.run(&find, SHORT)?;
+        Ok(path.split('/').nth(3).context("a path")?.to_owned())
+    }
+
     /// Makes a file system on a disk and writes files to it, large and small; mounts it anew and finds them again.
     pub(crate) fn use_file_system(&mut self, disk: &str) -> anyhow::Result<()> {
         let script = format!(

@@ -20,18 +20,29 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a guest is like.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GuestConfig {
     /// Its CPUs. Under emulation one is the most reliable.
     pub(crate) cpus: u32,
     /// Its memory.
     pub(crate) memory_mib: u32,
+    /// Disks that its host has for it.
+    pub(crate) disks: Vec<HostDisk>,
 }
 
 impl Default for GuestConfig {
     fn default() -> Self {
-        Self { cpus: 1, memory_mib: 768 }
+        Self { cpus: 1, memory_mib: 768, disks: Vec::new() }
     }
+}
+
+/// A disk of the host's, at a socket. The guest knows it by its serial number.
+#[derive(Clone, Debug)]
+pub(crate) enum HostDisk {
+    /// A vhost-user-blk device, which has its serial number from who serves it.
+    VhostUser(PathBuf),
+    /// An export by NBD, and its name, which is its serial number, too.
+    Nbd(PathBuf, &'static str),
 }
 
 /// Where a guest is.
@@ -108,7 +119,7 @@ impl Guest {
         }
         fs::create_dir(&folder)?;
         fs::write(folder.join("agent"), AGENT)?;
-        let qemu = qemu(config, image, &place, &folder);
+        let qemu = qemu(&config, image, &place, &folder);
         let mut guest = Self::start(qemu, folder, deadline)?;
         guest.wait(Running(0), BOOT).context("the guest does not boot")?;
         guest.run(START, SHORT)?;
@@ -238,7 +249,7 @@ fn bring_away(folder: &Path) -> io::Result<()> {
     fs::rename(folder, named(number))
 }
 
-fn qemu(config: GuestConfig, image: &Image, place: &Place<'_>, folder: &Path) -> Command {
+fn qemu(config: &GuestConfig, image: &Image, place: &Place<'_>, folder: &Path) -> Command {
     let Place { name, mac, mtu, lab } = place;
     let mut qemu = image.command("usr/bin/qemu-system-x86_64");
     qemu.arg("-L").arg(image.tools.join("usr/share/qemu"));
@@ -263,7 +274,39 @@ fn qemu(config: GuestConfig, image: &Image, place: &Place<'_>, folder: &Path) ->
     // frame from a new address.
     let nic = format!("virtio-net-pci,netdev=lan,mac={mac},host_mtu={mtu},ctrl_rx=off,romfile=");
     qemu.args(["-device", &nic]);
+    if !config.disks.is_empty() {
+        // Of a kind that can be shared, as README has it.
+        let memory = format!("memory-backend-memfd,id=memory,size={}M,share=on", config.memory_mib);
+        qemu.args(["-object", &memory, "-machine", "memory-backend=memory"]);
+    }
+    for (number, disk) in config.disks.iter().enumerate() {
+        qemu.args(disk.arguments(number));
+    }
     qemu
+}
+
+impl HostDisk {
+    /// QEMU's arguments, as README has them.
+    fn arguments(&self, number: usize) -> [String; 4] {
+        match self {
+            Self::VhostUser(socket) => [
+                "-chardev".into(),
+                format!("socket,id=disk{number},path={},reconnect=1", socket.display()),
+                "-device".into(),
+                format!("vhost-user-blk-pci,chardev=disk{number}"),
+            ],
+            Self::Nbd(socket, name) => [
+                "-blockdev".into(),
+                format!(
+                    "driver=nbd,node-name=disk{number},server.type=unix,server.path={},export={name},\
+                     reconnect-delay=30,discard=unmap",
+                    socket.display()
+                ),
+                "-device".into(),
+                format!("virtio-blk-pci,drive=disk{number},serial={name}"),
+            ],
+        }
+    }
 }
 
 /// The last lines of what may be long.

@@ -10,6 +10,8 @@
 //!   it and fails where one of its commands does; `guest.spawn` and `guest.wait` are for what goes on meanwhile. A
 //!   guest has all tools of the packages that `interop/packages` lists, and writes to `/lab` what is to be kept.
 //!   `lab.bring("xfcoe")` puts a program of ours there, as it was built for release.
+//! - `lab.daemon("init", exports)` is `xfcoe run` here, and what it hands out can be a guest's disk
+//!   (`GuestConfig::disks`).
 //!
 //! Dropping one of them is pulling its plug. What fails is an error with what was expected and what was seen:
 //! `anyhow::ensure!` and `context`. Every wait has a time-out, and a scenario takes at most three minutes on two idle
@@ -27,6 +29,7 @@ mod npiv;
 mod outage;
 mod scsi;
 mod target;
+mod vhost_user;
 mod vn2vn;
 
 use crate::lab::Lab;
@@ -113,6 +116,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         quick: false,
         mtu: MTU,
         run: compare::nic::run,
+    },
+    Scenario {
+        name: "vhost-user",
+        shows: "a guest with disks by vhost-user-blk and by NBD of our daemon, which is killed under I/O",
+        quick: false,
+        mtu: MTU,
+        run: vhost_user::run,
     },
     Scenario {
         name: "target-vn2vn",
