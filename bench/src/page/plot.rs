@@ -9,7 +9,7 @@ const HEIGHT: f64 = 420.0;
 /// Around the area of lines: on the right are their names.
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = 250.0;
-const TOP: f64 = 40.0;
+const TOP: f64 = 52.0;
 const BOTTOM: f64 = 50.0;
 /// A bar's place, and where bars begin: on the left are their names.
 const BAR: f64 = 24.0;
