@@ -4,6 +4,7 @@ use crate::host_port::HostPort;
 use crate::load::{Load, LoadPlan};
 use crate::model::{DiskKey, Model};
 use crate::plan::HostPlan;
+use crate::plan::identities::{self, Who};
 use datapath::consumer::Consumer;
 use datapath::port::Waker;
 use fc::messages::{Completion, Ended};
@@ -21,8 +22,8 @@ const MAX_ROUNDS: usize = 10_000;
 /// The models of all disks, by their names.
 pub(crate) type Models = BTreeMap<DiskKey, Model>;
 
-/// Disks by the target ports and LUNs that lead to them.
-pub(crate) type Places = BTreeMap<(Wwn, Lun), DiskKey>;
+/// Disks by the target ports and LUNs that lead to them; and whose each is, where each is one's own.
+pub(crate) type Places = BTreeMap<(Wwn, Lun), (DiskKey, Option<Who>)>;
 
 /// An initiator: one port or more, and the disks that they find together.
 pub(crate) struct Host {
@@ -34,7 +35,10 @@ pub(crate) struct Host {
     places: Arc<Places>,
     seed: u64,
     has_canary: bool,
-    pub(crate) disks: BTreeMap<DiskKey, Disk>,
+    /// What loads were told last: those of disks that are found late are, too.
+    told: fn(&mut Load),
+    /// What each of its VN_Ports and identities sees.
+    pub(crate) disks: BTreeMap<(Who, DiskKey), Disk>,
 }
 
 /// A queue to a disk, and what is asked of it.
@@ -64,8 +68,15 @@ impl Host {
             places: Arc::clone(places),
             seed: plan.seed,
             has_canary,
+            told: |_| {},
             disks: BTreeMap::new(),
         }
+    }
+
+    /// Tells all of its loads what to do from now on.
+    pub(crate) fn each_load(&mut self, act: fn(&mut Load)) {
+        self.told = act;
+        self.disks.values_mut().for_each(|disk| act(&mut disk.load));
     }
 
     /// Its ports.
@@ -112,9 +123,9 @@ impl Host {
                 }
             }
             if has_news {
-                self.open_disks(models);
+                self.open_disks(models)?;
             }
-            for (key, disk) in &mut self.disks {
+            for ((_, key), disk) in &mut self.disks {
                 let model = models.get_mut(key).ok_or_else(|| format!("disk {key} is none of the SAN's"))?;
                 is_busy |= disk.step(now, model, self.has_canary)?;
             }
@@ -158,14 +169,19 @@ impl Host {
     }
 
     /// Opens a queue to each disk that is new.
-    fn open_disks(&mut self, models: &Models) {
+    ///
+    /// # Errors
+    /// When one sees another's.
+    fn open_disks(&mut self, models: &Models) -> Result<(), String> {
         for state in self.map.disks() {
-            let places = state.paths();
-            let Some(&key) = places.iter().find_map(|path| self.places.get(&(path.target, path.id.lun)))
-            else {
-                continue;
-            };
-            if self.disks.contains_key(&key) || !models.contains_key(&key) {
+            let who = identities::of_name(state.identity().map(|name| &**name));
+            let paths = state.paths();
+            let place = paths.iter().find_map(|path| self.places.get(&(path.target, path.id.lun)));
+            let Some(&(key, owner)) = place else { continue };
+            if owner.is_some_and(|owner| owner != who) {
+                return Err(format!("number {who} sees disk {key}, which is of number {owner:?}"));
+            }
+            if self.disks.contains_key(&(who, key)) || !models.contains_key(&key) {
                 continue;
             }
             let depth = self.load.depth;
@@ -177,10 +193,12 @@ impl Host {
             // A target that could not tell whether it can seems to be one that can't.
             let discard_ppm = if state.info().discard { self.load.discard_ppm } else { 0 };
             self.seed += 1;
-            let load = Load::new(LoadPlan { discard_ppm, ..self.load }, self.seed);
+            let mut load = Load::new(LoadPlan { discard_ppm, ..self.load }, self.seed);
+            (self.told)(&mut load);
             let requests = Requests::new(Arc::clone(&state), depth);
-            self.disks.insert(key, Disk { state, consumers, requests, load });
+            self.disks.insert((who, key), Disk { state, consumers, requests, load });
         }
+        Ok(())
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::audit::Audit;
 use crate::cores::Cores;
 use crate::plan::HostPlan;
-use control::{Config, Control, EnodeConfig, Inventory};
+use crate::plan::identities::Who;
+use control::{Config, Control, EnodeConfig, Identity, Inventory, Order};
 use datapath::consumer::Consumer;
 use datapath::port::Waker;
 use fc::messages::{Action, Command, NexusId, Transfer};
@@ -31,13 +32,34 @@ pub(crate) struct HostPort {
     edge: SteppedEdge,
     audit: Audit,
     mac: MacAddr,
+    /// As whom it logs in besides, and whether it is to do so now.
+    identities: Vec<(Identity, bool)>,
     group: MacAddr,
     is_shutting_down: bool,
 }
 
 impl HostPort {
     pub(crate) fn new(plan: &HostPlan, mac: MacAddr, waker: &Arc<Waker>) -> Self {
-        Self::with_config(plan, mac, control_config(mac, plan.mode, plan.mtu), waker)
+        let mut config = control_config(mac, plan.mode, plan.mtu);
+        if let EnodeConfig::Fabric(enode) = &mut config.enode {
+            enode.addressing = plan.addressing;
+        }
+        let mut port = Self::with_config(plan, mac, config, waker);
+        let identities = (1..).zip(&plan.identities).map(|(who, kind)| (kind.identity(mac, who), false));
+        port.identities = identities.collect();
+        (1..=plan.identities.len()).for_each(|who| port.set_identity(who, true));
+        port
+    }
+
+    /// An identity is to be there from now on, or not.
+    pub(crate) fn set_identity(&mut self, who: Who, is_there: bool) {
+        let (identity, was_there) = &mut self.identities[who - 1];
+        if std::mem::replace(was_there, is_there) != is_there {
+            self.edge.orders.push_back(match is_there {
+                true => Order::Add(identity.clone()),
+                false => Order::Remove(Arc::clone(&identity.name)),
+            });
+        }
     }
 
     /// A port of its own that has someone else's MAC address.
@@ -66,6 +88,7 @@ impl HostPort {
             edge,
             audit: Audit::new(plan.r_a_tov),
             mac,
+            identities: Vec::new(),
             group: match plan.mode {
                 Mode::Fabric => MacAddr::ALL_ENODE,
                 Mode::Vn2vn => MacAddr::ALL_VN2VN_ENODE,

@@ -1,6 +1,7 @@
 //! What a seed stands for: who is there, what is asked, what goes wrong and when.
 
 mod faults;
+pub(crate) mod identities;
 
 use crate::chance::Chance;
 use crate::cores::{CoresPlan, Steering};
@@ -8,9 +9,11 @@ use crate::host::Places;
 use crate::load::LoadPlan;
 use crate::model::DiskKey;
 use datapath::port::memory::MemoryConfig;
+use fc::fip::Addressing;
 use fc::time::Duration;
 use fc::wire::fcp::Lun;
 use fc::wire::{MacAddr, Wwn};
+use identities::IdentityPlan;
 use initiator::PathChoice;
 use san::{FcfConfig, LunConfig, Mode, SanConfig, TargetConfig};
 use std::collections::BTreeMap;
@@ -44,6 +47,12 @@ pub(crate) struct Plan {
 pub(crate) struct HostPlan {
     /// Of its ports.
     pub(crate) macs: Vec<MacAddr>,
+    /// Who provides the MAC addresses of its ports' own VN_Ports.
+    pub(crate) addressing: Addressing,
+    /// As whom it logs in besides, at each port.
+    pub(crate) identities: Vec<IdentityPlan>,
+    /// Each sees LUNs of its own only.
+    pub(crate) is_masked: bool,
     pub(crate) mode: Mode,
     pub(crate) mtu: u32,
     pub(crate) cores: CoresPlan,
@@ -60,10 +69,14 @@ impl Plan {
         let mut chance = Chance::new(seed);
         let mode = chance.pick(&[(250_000, Mode::Vn2vn)]).unwrap_or_default();
         let mtu = chance.one_of(&[1500, 2158, 2500]);
-        let sans = sans(&mut chance, mode);
+        let mut sans = sans(&mut chance, mode);
         let host_count = chance.one_of(&[1, 1, 2, 3]);
-        let disks = sans.iter().flat_map(|san| &san.targets).map(|target| target.luns.len() as u64).sum();
-        let load = load(&mut chance, &sans, disks, host_count, faults_for);
+        let (identities, addressing) = logins(&mut chance, mode);
+        let is_masked = !identities.is_empty() && chance.happens(500_000);
+        let disks: u64 =
+            sans.iter().flat_map(|san| &san.targets).map(|target| target.luns.len() as u64).sum();
+        let seen = if is_masked { disks } else { disks * (1 + identities.len() as u64) };
+        let load = load(&mut chance, &sans, seen, host_count, faults_for);
         let memory = MemoryConfig {
             receive_frames: chance.one_of(&[16, 64, 256]),
             transmit_frames: chance.one_of(&[16, 64, 256]),
@@ -79,6 +92,9 @@ impl Plan {
         let ports_per_host = chance.one_of(&[1, 1, 2]);
         let host = |number: u64| HostPlan {
             macs: (0..ports_per_host).map(|port| host_mac(number, port)).collect(),
+            addressing,
+            identities: identities.clone(),
+            is_masked,
             mode,
             mtu,
             cores,
@@ -89,9 +105,19 @@ impl Plan {
             seed: chance.clone().seed() + (number << 32),
         };
         let hosts: Vec<_> = (0..host_count).map(host).collect();
+        if is_masked {
+            mask(&mut sans, &hosts);
+        }
         let latency = Duration::from_micros(chance.between(20, 100));
         let ports_per_host = usize::from(ports_per_host);
-        let place = faults::Place { hosts: hosts.len(), ports_per_host, sans: &sans, latency, faults_for };
+        let place = faults::Place {
+            hosts: hosts.len(),
+            ports_per_host,
+            identities: identities.len(),
+            sans: &sans,
+            latency,
+            faults_for,
+        };
         let events = faults::events(&mut chance, &place);
         Self { seed, faults_for, mode, hosts, sans, latency, events }
     }
@@ -116,7 +142,9 @@ impl Plan {
 
     /// Which disk is behind each target port and LUN.
     pub(crate) fn places(&self) -> Places {
-        self.luns().map(|(disk, place, _)| ((place.target, place.lun), disk)).collect()
+        let (everyone, is_masked) = (self.hosts[0].everyone().count(), self.hosts[0].is_masked);
+        let owner = |lun| is_masked.then(|| identities::owner(lun, everyone));
+        self.luns().map(|(disk, place, _)| ((place.target, place.lun), (disk, owner(place.lun)))).collect()
     }
 
     /// Each LUN's disk, which has the name of its first place, and its own place.
@@ -157,6 +185,7 @@ fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {
     let block_bytes = chance.one_of(&[512, 512, 4096]);
     let size_bytes = chance.one_of(&[64, 256, 1024]) * u64::from(block_bytes);
     let has_paths = chance.happens(500_000);
+    let single_initiator_zones = chance.happens(500_000);
     let san = |number: u8| {
         let mac = MacAddr([0x02, 0xfc, 0xf0, 0, 0, number]);
         // LUNs with the same number are one disk behind several target ports, or disks of their own.
@@ -181,6 +210,8 @@ fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {
             priority: 100 + number,
             fka_adv_period_ms,
             domain: number,
+            addressing: san::Addressing::Both,
+            single_initiator_zones,
             ..FcfConfig::default()
         };
         (fcf, target)
@@ -202,6 +233,35 @@ fn sans(chance: &mut Chance, mode: Mode) -> Vec<SanConfig> {
         }
     };
     (1..=count).map(config).collect()
+}
+
+/// As whom initiators log in besides, and who provides their own MAC addresses. Without a fabric there is no choice.
+fn logins(chance: &mut Chance, mode: Mode) -> (Vec<IdentityPlan>, Addressing) {
+    if mode == Mode::Vn2vn {
+        return (Vec::new(), Addressing::Fabric);
+    }
+    let kinds = [
+        IdentityPlan::Fdisc,
+        IdentityPlan::Fdisc,
+        IdentityPlan::Flogi(Addressing::Fabric),
+        IdentityPlan::Flogi(Addressing::Server),
+        IdentityPlan::Flogi(Addressing::Either),
+    ];
+    let count = chance.one_of(&[0, 0, 1, 2, 3]);
+    let identities = (0..count).map(|_| chance.one_of(&kinds)).collect();
+    (identities, chance.one_of(&[Addressing::Fabric, Addressing::Fabric, Addressing::Server]))
+}
+
+/// Deals the LUNs out among the initiators' own VN_Ports and identities.
+fn mask(sans: &mut [SanConfig], hosts: &[HostPlan]) {
+    for target in sans.iter_mut().flat_map(|san| &mut san.targets) {
+        for (number, lun) in target.luns.iter_mut().enumerate() {
+            let name = Lun::single(number as u16).expect("a small number");
+            let who = identities::owner(name, hosts[0].everyone().count());
+            let macs = hosts.iter().flat_map(|host| &host.macs);
+            lun.initiators = macs.map(|&mac| identities::port_name(mac, who)).collect();
+        }
+    }
 }
 
 fn load(chance: &mut Chance, sans: &[SanConfig], disks: u64, hosts: u64, faults_for: Duration) -> LoadPlan {
@@ -253,6 +313,8 @@ impl fmt::Display for Plan {
         )?;
         let lun = &san.targets[0].luns[0];
         writeln!(f, "  LUNs of {} bytes in blocks of {}", lun.size_bytes, lun.block_bytes)?;
+        let HostPlan { identities, is_masked, addressing, .. } = host;
+        writeln!(f, "  identities {identities:?}, masked {is_masked}, addressing {addressing:?}")?;
         writeln!(f, "  latency {latency:?}, {:?}", host.cores)?;
         writeln!(f, "  {:?}", host.load)?;
         for Event { at, what } in events {

@@ -262,6 +262,11 @@ impl<'a> World<'a> {
                 self.hosts[host].it.port_mut(number).stand(core, now + time);
                 self.hosts[host].wake(now);
             }
+            What::Identity { port, who, is_there } => {
+                let (host, number) = self.host_at(port).expect("identities are initiators'");
+                self.hosts[host].it.port_mut(number).set_identity(who, is_there);
+                self.hosts[host].wake(now);
+            }
             What::Twin { is_there } => {
                 self.switch.set_up(self.twin_port(), is_there);
                 self.twin.it.set_link(is_there);
@@ -302,7 +307,12 @@ impl<'a> World<'a> {
             self.carry_out(What::Cut { port, is_cut: false });
             self.carry_out(What::Freeze { port, time: Duration::ZERO });
         }
-        (0..host_ports).for_each(|port| self.carry_out(What::Link { port, is_up: true }));
+        for port in 0..host_ports {
+            self.carry_out(What::Link { port, is_up: true });
+            for who in 1..=self.plan.hosts[0].identities.len() {
+                self.carry_out(What::Identity { port, who, is_there: true });
+            }
+        }
         self.carry_out(What::Twin { is_there: false });
         for (san, config) in self.plan.sans.iter().enumerate() {
             self.order(san, &Order::Start);
@@ -387,15 +397,18 @@ impl<'a> World<'a> {
             .or_else(|| self.lack(|load| load.is_good_since(healed), "no I/O goes well"))
     }
 
-    /// A disk that an initiator should have, and that is not as it should be. In a fabric these are the disks of one of
-    /// the SANs, and all disks without one.
+    /// A disk that one at an initiator should have, and that is not as it should be. In a fabric these are the disks of
+    /// one of the SANs, and all disks without one.
     fn lack(&self, is_good: impl Fn(&Load) -> bool, what: &str) -> Option<String> {
-        self.hosts.iter().enumerate().find_map(|(number, Node { it: host, .. })| {
+        let everyone = self.plan.hosts.iter().enumerate();
+        let mut everyone = everyone.flat_map(|(host, plan)| plan.everyone().map(move |who| (host, who)));
+        everyone.find_map(|(number, who)| {
+            let host = &self.hosts[number].it;
             let lack_of = |wanted: usize| {
                 self.plan
                     .disks()
-                    .filter(|(_, [san, ..], _)| *san == wanted)
-                    .find(|(key, ..)| !host.disks.get(key).is_some_and(|disk| is_good(&disk.load)))
+                    .filter(|(_, [san, ..], lun)| *san == wanted && self.plan.sees(number, who, lun))
+                    .find(|(key, ..)| !host.disks.get(&(who, *key)).is_some_and(|disk| is_good(&disk.load)))
             };
             let mut lacks = (0..self.sans.len()).map(lack_of);
             let (key, ..) = match self.plan.mode {
@@ -403,22 +416,22 @@ impl<'a> World<'a> {
                 Mode::Fabric => lack_of(0),
                 Mode::Vn2vn => lacks.flatten().next(),
             }?;
-            Some(format!("{what} of initiator {number} with {key}; it has {}", sight(host)))
+            Some(format!("{what} of initiator {number}, as number {who}, with {key}; it has {}", sight(host)))
         })
     }
 
-    fn each_load(&mut self, mut act: impl FnMut(&mut Load)) {
+    fn each_load(&mut self, act: fn(&mut Load)) {
         let now = self.now;
         for host in &mut self.hosts {
-            host.it.disks.values_mut().for_each(|disk| act(&mut disk.load));
+            host.it.each_load(act);
             host.wake(now);
         }
     }
 
     fn find_load(&self, is_it: impl Fn(&Load) -> bool, what: &str) -> Option<String> {
         self.hosts.iter().enumerate().find_map(|(number, host)| {
-            let (key, _) = host.it.disks.iter().find(|(_, disk)| is_it(&disk.load))?;
-            Some(format!("initiator {number} {what} with {key}"))
+            let ((who, key), _) = host.it.disks.iter().find(|(_, disk)| is_it(&disk.load))?;
+            Some(format!("initiator {number}, as number {who}, {what} with {key}"))
         })
     }
 

@@ -1,6 +1,7 @@
 //! What goes wrong, and when.
 
 use super::host_mac;
+use super::identities::{Who, port_name};
 use crate::chance::Chance;
 use crate::switch::Weather;
 use datapath::port::faults::{MILLION, Rates};
@@ -37,6 +38,8 @@ pub(crate) enum What {
     Stand { port: usize, core: usize, time: Duration },
     /// An initiator has a task management function carried out at one of its disks.
     Manage { host: usize, disk: usize, function: TaskManagement },
+    /// An identity of an initiator goes from one of its ports, or comes.
+    Identity { port: usize, who: Who, is_there: bool },
     /// Another ENode with an initiator's MAC address comes or goes.
     Twin { is_there: bool },
     /// A SAN carries out an order.
@@ -64,6 +67,7 @@ enum Kind {
     TaskManagement,
     Access,
     Twin,
+    Identity,
 }
 
 /// Kinds of weather.
@@ -75,7 +79,7 @@ enum WeatherKind {
     Forger,
 }
 
-const KINDS: [Kind; 23] = [
+const KINDS: [Kind; 24] = [
     Kind::Weather(WeatherKind::Bad),
     Kind::Weather(WeatherKind::OldFrames),
     Kind::Weather(WeatherKind::LostAborts),
@@ -99,12 +103,14 @@ const KINDS: [Kind; 23] = [
     Kind::TaskManagement,
     Kind::Access,
     Kind::Twin,
+    Kind::Identity,
 ];
 
 /// Where it happens.
 pub(super) struct Place<'a> {
     pub(super) hosts: usize,
     pub(super) ports_per_host: usize,
+    pub(super) identities: usize,
     pub(super) sans: &'a [SanConfig],
     pub(super) latency: Duration,
     pub(super) faults_for: Duration,
@@ -182,13 +188,9 @@ impl Faults<'_> {
                 let order = self.failed_commands();
                 self.order(at, order);
             }
-            Kind::RejectedLogins => {
-                let login = self.chance.one_of(&[LoginKind::Flogi, LoginKind::Plogi, LoginKind::Prli]);
-                let count = self.chance.between(1, 4) as u32;
-                self.order(at, Order::Inject { fault: Fault::Reject(login), count });
-                // Nobody logs in who is logged in.
-                self.order(at, Order::Restart);
-            }
+            Kind::RejectedLogins => self.reject_logins(at),
+            Kind::Identity if self.place.identities == 0 => {}
+            Kind::Identity => self.identity(at),
             Kind::Twin => {
                 let time = self.outage();
                 self.push(at, What::Twin { is_there: true });
@@ -213,10 +215,30 @@ impl Faults<'_> {
         self.push(at, What::Stand { port, core, time });
     }
 
+    /// Logins are refused for a while.
+    fn reject_logins(&mut self, at: Duration) {
+        let login =
+            self.chance.one_of(&[LoginKind::Flogi, LoginKind::Fdisc, LoginKind::Plogi, LoginKind::Prli]);
+        let count = self.chance.between(1, 4) as u32;
+        self.order(at, Order::Inject { fault: Fault::Reject(login), count });
+        // Nobody logs in who is logged in.
+        self.order(at, Order::Restart);
+    }
+
+    /// An identity goes from a port, and comes back.
+    fn identity(&mut self, at: Duration) {
+        let port = self.chance.below(self.host_ports() as u64) as usize;
+        let who = self.chance.between(1, self.place.identities as u64) as Who;
+        let time = self.outage();
+        self.push(at, What::Identity { port, who, is_there: false });
+        self.push(at + time, What::Identity { port, who, is_there: true });
+    }
+
     fn clear_link(&mut self, at: Duration) {
         let host = self.host() as u64;
         let port = self.chance.below(self.place.ports_per_host as u64) as u8;
-        let initiator = Wwn::from_mac(0x2000, host_mac(host, port));
+        let who = self.chance.below(self.place.identities as u64 + 1) as Who;
+        let initiator = port_name(host_mac(host, port), who);
         self.order(at, Order::ClearLink { initiator });
     }
 
