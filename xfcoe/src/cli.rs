@@ -59,7 +59,11 @@ pub enum Command {
 
 /// `xfcoe demo`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Demo {
+    /// Another demo.
+    #[command(subcommand)]
+    pub scene: Option<Scene>,
     /// Size of the LUN, all of which is written and read back
     #[arg(long, value_name = "MiB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub size: u32,
@@ -69,6 +73,24 @@ pub struct Demo {
     /// Record the initiator's frames to this pcapng file
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
+    /// How the ports are opened
+    #[arg(long, value_enum, default_value_t)]
+    pub port: PortKind,
+}
+
+/// Other demos than the usual one.
+#[derive(Debug, Subcommand)]
+pub enum Scene {
+    /// Two hosts with one MAC address behind one switch, with MAC addresses of their VN_Ports of either kind
+    DuplicateMac(DuplicateMac),
+}
+
+/// `xfcoe demo duplicate-mac`
+#[derive(Debug, Args)]
+pub struct DuplicateMac {
+    /// How long each measurement takes
+    #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
     /// How the ports are opened
     #[arg(long, value_enum, default_value_t)]
     pub port: PortKind,

@@ -6,9 +6,10 @@
 
 use crate::link::{self, LinkError};
 use fc::wire::MacAddr;
+use futures_util::TryStreamExt;
 use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -137,6 +138,55 @@ impl Cable {
         cable.initiator.run(|| set_up(INITIATOR_INTERFACE))??;
         cable.san.run(|| set_up(SAN_INTERFACE))??;
         Ok(cable)
+    }
+}
+
+/// An Ethernet switch, a namespace of its own: the kernel's bridge, which learns where each MAC address is.
+#[derive(Debug)]
+pub struct Switch(Namespace);
+
+/// The bridge in a switch's namespace.
+const BRIDGE: &str = "switch";
+
+impl Switch {
+    /// A switch that nobody is plugged in to.
+    ///
+    /// # Errors
+    /// Without CAP_SYS_ADMIN and CAP_NET_ADMIN, or where the kernel has no bridge.
+    pub fn new() -> Result<Self, NetnsError> {
+        let switch = Self(Namespace::new()?);
+        let bridge = LinkMessageBuilder::<LinkBridge>::new(BRIDGE).mtu(MTU).up().build();
+        switch.0.run(|| {
+            link::with_netlink("the kernel makes no bridge", async |handle| {
+                handle.link().add(bridge).execute().await
+            })
+        })??;
+        Ok(switch)
+    }
+
+    /// Plugs a new namespace in, whose interface has this name and MAC address; the switch's port has the name `port`.
+    ///
+    /// # Errors
+    /// As [`Cable::lay`].
+    pub fn plug(&self, port: &str, interface: &str, mac: MacAddr) -> Result<Namespace, NetnsError> {
+        let namespace = Namespace::new()?;
+        let peer = end(LinkMessageBuilder::<LinkUnspec>::default(), interface, mac)
+            .setns_by_fd(namespace.0.as_raw_fd())
+            .build();
+        let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .name(port)
+            .mtu(MTU);
+        self.0.run(|| {
+            link::with_netlink("the kernel refused it", async |handle| {
+                let mut bridge = handle.link().get().match_name(BRIDGE).execute();
+                let bridge = bridge.try_next().await?.expect("a switch has its bridge");
+                handle.link().add(pair.controller(bridge.header.index).build()).execute().await
+            })
+        })??;
+        self.0.run(|| set_up(port))??;
+        namespace.run(|| set_up(interface))??;
+        Ok(namespace)
     }
 }
 

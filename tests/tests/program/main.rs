@@ -105,6 +105,30 @@ fn a_demo_checks_its_lun_and_measures() {
     }
 }
 
+#[test]
+fn a_demo_shows_what_one_mac_address_at_two_hosts_does() {
+    if !tests::have_root() {
+        return;
+    }
+    let report = json(&run(&["demo", "duplicate-mac", "--seconds", "2", "--json"]));
+    let of = |case: usize, key: &str| {
+        let hosts = report["cases"][case]["hosts"].as_array().expect("a list");
+        hosts.iter().map(|host| host[key].clone()).collect::<Vec<_>>()
+    };
+    let sum = |case, key| of(case, key).iter().map(|value| value.as_f64().expect("a number")).sum::<f64>();
+    assert_eq!((of(0, "fc_id"), of(1, "fc_id")), (vec!["010200".into(), "020200".into()], of(0, "fc_id")));
+    // Provided by the fabrics: each is alone with its own.
+    assert_ne!(of(0, "mac")[0], of(0, "mac")[1]);
+    assert_eq!((sum(0, "foreign_frames"), sum(0, "timed_out")), (0.0, 0.0), "{report}");
+    // Provided by the hosts: what is for one goes to the other.
+    assert_eq!(of(1, "mac")[0], of(1, "mac")[1]);
+    let (lost, rates) = (sum(1, "foreign_frames"), (sum(0, "iops"), sum(1, "iops")));
+    assert!(lost > 100.0 && rates.1 < rates.0, "{report}");
+    for case in [0, 1] {
+        assert!(of(case, "duplicate_noticed").contains(&true.into()), "{report}");
+    }
+}
+
 /// What a login looks like in the captures of Linux's stack (`fc/tests/golden/f1-fabric-login-and-io.pcap`), as far
 /// as it comes from an initiator; its target is the only one.
 const LOGIN_ORDER: [&str; 17] = [

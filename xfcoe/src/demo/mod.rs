@@ -4,6 +4,7 @@
 //! Both ends are this process; what is between them is real: frames, rings and two network namespaces, which go
 //! when the process does.
 
+mod duplicate_mac;
 pub mod report;
 
 use crate::cli;
@@ -43,6 +44,9 @@ const MEASUREMENTS: [(&str, usize, usize); 3] = [
 
 /// `xfcoe demo`
 pub(crate) fn run(args: &cli::Demo, json: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
+    if let Some(cli::Scene::DuplicateMac(args)) = &args.scene {
+        return duplicate_mac::run(args, json, interrupt);
+    }
     preflight::demo(args.port)?;
     let cable = Cable::lay()?;
     let (initiator_cpu, san_cpu) = two_cpus()?;
