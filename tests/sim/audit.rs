@@ -92,6 +92,8 @@ impl Audit {
         let pair = (header.d_id, header.s_id);
         if header.r_ctl == RCtl::ELS_REPLY && payload.starts_with(&PRLI_ACCEPT) {
             self.logins.insert(pair);
+            // What ended a login before this one doesn't end it.
+            self.ending.retain(|ended| *ended != pair);
         }
         if header.r_ctl == RCtl::ELS_REQUEST
             && let Ok(ElsCommand::PLOGI | ElsCommand::LOGO | ElsCommand::PRLO) = ElsCommand::of(payload)
