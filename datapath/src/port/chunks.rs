@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Debug)]
 pub(super) struct Chunks {
     port: u32,
-    /// Chunks of the region that are received into.
+    /// Chunks of the region.
+    region: usize,
+    /// Those of them that are received into.
     all_receive: usize,
     own_transmit: Range<usize>,
     /// What this port began with.
@@ -47,7 +49,8 @@ impl Chunks {
 
         let (total, all_receive) = (receive + transmit, count * receive);
         assert!(index < count && receive > 0 && transmit > 0, "{receive} + {transmit} chunks");
-        assert!(count * total <= MAX_CHUNKS, "{count} times {total} chunks");
+        let region = count * total;
+        assert!(region <= MAX_CHUNKS, "{count} times {total} chunks");
         let share = |first: usize, len: usize| first + index * len..first + (index + 1) * len;
         let (own_receive, own_transmit) = (share(0, receive), share(all_receive, transmit));
         // Taken from the end, so that the first ones go first and the few that are in use stay warm.
@@ -56,6 +59,7 @@ impl Chunks {
         let free_transmit = own_transmit.clone().rev().map(|chunk| chunk as u16).collect();
         Self {
             port,
+            region,
             all_receive,
             own_transmit,
             total,
@@ -71,17 +75,11 @@ impl Chunks {
         self.total
     }
 
-    /// Whether frames of this port may be in a chunk.
-    #[inline]
-    fn is_ours(&self, chunk: usize) -> bool {
-        chunk < self.all_receive || self.own_transmit.contains(&chunk)
-    }
-
     /// The chunk of a frame, which must be this port's.
     #[inline]
     pub(super) fn of(&self, frame: &Frame) -> usize {
         assert!(
-            frame.port() == self.port && self.is_ours(frame.chunk().into()),
+            frame.port() == self.port && usize::from(frame.chunk()) < self.region,
             "a frame of port {} was given to port {}",
             frame.port(),
             self.port
@@ -111,7 +109,7 @@ impl Chunks {
     /// If the chunk isn't this port's.
     #[inline]
     pub(super) fn hand_out(&mut self, chunk: usize, len: u16) -> Frame {
-        assert!(self.is_ours(chunk), "chunk {chunk} is not this port's");
+        assert!(chunk < self.region, "chunk {chunk} of {}", self.region);
         self.held += 1;
         Frame::new(self.port, chunk as u16, len)
     }
@@ -130,9 +128,12 @@ impl Chunks {
     /// If the chunk isn't this port's.
     #[inline]
     pub(super) fn free(&mut self, chunk: usize) {
-        assert!(self.is_ours(chunk), "chunk {chunk} is not this port's");
-        let free = if chunk < self.all_receive { &mut self.free_receive } else { &mut self.free_transmit };
-        free.push(chunk as u16);
+        if chunk < self.all_receive {
+            self.free_receive.push(chunk as u16);
+        } else {
+            assert!(self.own_transmit.contains(&chunk), "chunk {chunk} is not this port's");
+            self.free_transmit.push(chunk as u16);
+        }
     }
 
     /// Chunks went into the kernel's fill ring (positive) or came out of its receive ring.
