@@ -9,6 +9,7 @@ use crate::time::Instant;
 use crate::wire::FcId;
 use crate::wire::els::{ElsReply, ElsRequest, Explanation, Login, LsRjt, Reason};
 use crate::wire::header::{FCtl, FcHeader, FcType, RCtl};
+use alloc::boxed::Box;
 
 impl VnPort {
     /// Takes a frame that came by FCoE and isn't FCP's: CRC and delimiters have been checked, fill is removed.
@@ -96,7 +97,7 @@ impl VnPort {
             return Err(full);
         }
         let port = RemotePort::accepting(local, id, login.port_name);
-        self.ports.insert(id, Entry { port, is_listed: false });
+        self.ports.insert(id, Box::new(Entry { port, is_listed: false }));
         Ok(())
     }
 

@@ -34,6 +34,7 @@ use crate::frame::FcFrame;
 use crate::remote_port::{LocalPort, PortEvent, RemotePort};
 use crate::time::Instant;
 use crate::wire::{FcId, MacAddr, Wwn};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
@@ -56,7 +57,8 @@ pub const MAX_UNLISTED_PORTS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct VnPort {
     network: Network,
-    ports: BTreeMap<FcId, Entry>,
+    /// In boxes, for the map has room for eleven from the first on, and most VN_Ports have one or two.
+    ports: BTreeMap<FcId, Box<Entry>>,
     exchanges: Exchanges<Owner>,
     events: VecDeque<Event>,
     counters: Counters,
@@ -252,11 +254,11 @@ impl VnPort {
 
     /// The remote ports. At most [`MAX_REMOTE_PORTS`].
     pub fn remote_ports(&self) -> impl Iterator<Item = RemotePortStatus> {
-        self.ports.iter().map(|(&id, Entry { port, .. })| RemotePortStatus {
+        self.ports.iter().map(|(&id, entry)| RemotePortStatus {
             id,
-            port_name: port.port_name(),
-            phase: port.phase(),
-            failure: port.failure(),
+            port_name: entry.port.port_name(),
+            phase: entry.port.phase(),
+            failure: entry.port.failure(),
         })
     }
 
@@ -412,7 +414,7 @@ impl VnPort {
         }
         let mut port = RemotePort::new(local, id, port_name);
         self.drive(now, id, &mut port);
-        self.ports.insert(id, Entry { port, is_listed: true });
+        self.ports.insert(id, Box::new(Entry { port, is_listed: true }));
     }
 
     fn drop_ports(&mut self, now: Instant) {

@@ -85,7 +85,7 @@ impl VnPort {
                 let VxPort { fc_id: id, port_name, .. } = from.port;
                 if kind == ElsKind::Flogi && !self.ports.contains_key(&id) {
                     let port = RemotePort::accepting(local, id, port_name);
-                    self.ports.insert(id, Entry { port, is_listed: true });
+                    self.ports.insert(id, alloc::boxed::Box::new(Entry { port, is_listed: true }));
                 }
                 let answer = match self.ports.get_mut(&id) {
                     Some(entry) => entry.port.handle_request(now, &request),
