@@ -66,3 +66,17 @@ pub(crate) enum Heard {
     /// The same once more.
     OursAgain,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ours_that_comes_from_elsewhere_is_news_once() {
+        let (own, other) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
+        let mut macs = Macs::new(own);
+        assert_eq!(macs.heard(other), Heard::Foreign);
+        assert_eq!((macs.heard(own), macs.heard(own)), (Heard::Ours, Heard::OursAgain));
+        assert_eq!(macs.elsewhere().collect::<Vec<_>>(), [own]);
+    }
+}

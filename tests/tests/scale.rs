@@ -197,4 +197,9 @@ fn sixteen_thousand_vn_ports_log_in_stay_and_come_back() {
     let (again, _) = world.most(now);
     eprintln!("after a restart of the FCF all are back in {took:?}, {again} frames a millisecond at most");
     assert!(again <= 2 * most, "a storm: {again} frames in a millisecond");
+
+    let control = world.hosts.pop().expect("there are hosts").control;
+    let freed = allocation_counter::measure(|| drop(control)).bytes_current.unsigned_abs();
+    eprintln!("{} bytes a VN_Port in control, with what it shows of each", freed / PORTS as u64);
+    assert!(freed < (8 << 10) * PORTS as u64, "{freed} bytes in control");
 }

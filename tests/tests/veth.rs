@@ -156,9 +156,7 @@ fn data_moves_by_several_cores() {
             for report in &reports {
                 let counters = &report.counters;
                 assert!(counters.ended > 100, "core {}: {counters:?}", report.number);
-                // What was asked for again, for its impatience, may come twice.
-                let late = counters.dropped(DropReason::NoExchange);
-                assert_eq!((counters.failed, counters.dropped_total()), (0, late), "{counters:?}");
+                assert_eq!(counters.failed, 0, "core {}: {counters:?}", report.number);
                 assert_eq!(report.open_exchanges, 0, "core {}", report.number);
                 handed_on += counters.handed_on;
             }
