@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 /// The VN_Ports of an interface.
 #[derive(Default)]
 pub(crate) struct Ports {
-    by_id: BTreeMap<PortId, LocalPort>,
+    /// In boxes: half of a map's places are empty.
+    by_id: BTreeMap<PortId, Box<LocalPort>>,
     by_name: BTreeMap<Wwn, PortId>,
     by_address: BTreeMap<(MacAddr, FcId), PortId>,
     added: u32,
@@ -29,12 +30,12 @@ impl Ports {
         self.added += 1;
         let earlier = self.by_name.insert(port.port_name(), id);
         assert!(earlier.is_none(), "two VN_Ports with WWPN {}", port.port_name());
-        self.by_id.insert(id, port);
+        self.by_id.insert(id, Box::new(port));
     }
 
     /// One that is offline goes.
     pub(crate) fn remove(&mut self, id: PortId) -> Option<LocalPort> {
-        let port = self.by_id.remove(&id)?;
+        let port = *self.by_id.remove(&id)?;
         assert!(port.session.is_none(), "a VN_Port goes when it is logged out");
         self.by_name.remove(&port.port_name());
         self.agenda.forget(id);
@@ -42,7 +43,7 @@ impl Ports {
     }
 
     pub(crate) fn get(&self, id: PortId) -> Option<&LocalPort> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(|port| &**port)
     }
 
     /// For something that its machine is to do: what follows from that is looked at.
@@ -54,7 +55,7 @@ impl Ports {
 
     /// In the order in which they were added.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PortId, &LocalPort)> {
-        self.by_id.iter().map(|(&id, port)| (id, port))
+        self.by_id.iter().map(|(&id, port)| (id, &**port))
     }
 
     pub(crate) fn len(&self) -> usize {

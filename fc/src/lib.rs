@@ -19,6 +19,7 @@ pub mod frame;
 mod jitter;
 pub mod lun_scan;
 pub mod messages;
+mod queue;
 pub mod remote_port;
 mod retry;
 pub mod time;

@@ -25,13 +25,15 @@ pub(crate) use request::Order;
 pub use request::{Answer, Failure, Outgoing, Request, Service, Via};
 
 use crate::frame::FcFrame;
+use crate::queue::Queue;
 use crate::time::{Duration, Instant};
 use crate::wire::bls::{BaAcc, BaRjt, BaRjtExplanation, BaRjtReason};
 use crate::wire::ct;
 use crate::wire::els::{ElsCommand, ElsReply, ElsRequest, ExchangeIds};
 use crate::wire::header::{FCtl, FcHeader, FcType, MAX_PAYLOAD_LEN, RCtl, UNASSIGNED_XID};
 use crate::wire::{FcId, WireError};
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use zerocopy::IntoBytes;
 
@@ -49,8 +51,9 @@ pub struct Exchanges<K> {
     range: OxIdRange,
     last: u16,
     r_a_tov: Duration,
-    exchanges: BTreeMap<u16, Exchange<K>>,
-    transmit: VecDeque<Outgoing>,
+    /// In boxes: an empty map keeps a node, and there may be thousands of VN_Ports.
+    exchanges: BTreeMap<u16, Box<Exchange<K>>>,
+    transmit: Queue<Outgoing>,
     counters: Counters,
 }
 
@@ -113,7 +116,7 @@ impl<K: Copy> Exchanges<K> {
             last: UNASSIGNED_XID,
             r_a_tov,
             exchanges: BTreeMap::new(),
-            transmit: VecDeque::new(),
+            transmit: Queue::new(),
             counters: Counters { unmatched: 0, timed_out: 0, broken: 0, aborted: 0 },
         }
     }
@@ -139,7 +142,7 @@ impl<K: Copy> Exchanges<K> {
         let &Request { via, s_id, d_id, timeout, .. } = request;
         self.transmit.push_back(Outgoing { via, frame: FcFrame::request(kind, s_id, d_id, ox_id, payload) });
         let state = State::Open(Open { key, asked, until: now + timeout, reply: Vec::new(), frames: 0 });
-        self.exchanges.insert(ox_id, Exchange { via, s_id, d_id, state });
+        self.exchanges.insert(ox_id, Box::new(Exchange { via, s_id, d_id, state }));
         Ok(())
     }
 
@@ -229,7 +232,11 @@ impl<K: Copy> Exchanges<K> {
     ) -> Option<Outcome<K>> {
         let header = &frame.header;
         let ox_id = header.ox_id.get();
-        let exchange = self.exchanges.get_mut(&ox_id).filter(|exchange| is_addressed(exchange));
+        let exchange = self
+            .exchanges
+            .get_mut(&ox_id)
+            .map(|exchange| &mut **exchange)
+            .filter(|exchange| is_addressed(exchange));
         let Some(Exchange { state: State::Open(open), .. }) = exchange else {
             self.counters.unmatched += 1;
             return None;
@@ -274,7 +281,9 @@ impl<K: Copy> Exchanges<K> {
         let is_addressed = |exchange: &&mut Exchange<K>| {
             exchange.via == Via::Fcoe && (exchange.s_id, exchange.d_id) == (abts.d_id, abts.s_id)
         };
-        let Some(exchange) = self.exchanges.get_mut(&ox_id).filter(is_addressed) else {
+        let Some(exchange) =
+            self.exchanges.get_mut(&ox_id).map(|exchange| &mut **exchange).filter(is_addressed)
+        else {
             let reject = BaRjt::new(BaRjtReason::UNABLE, BaRjtExplanation::INVALID_XIDS);
             self.reply_to_abts(abts, RCtl::BA_RJT, reject.as_bytes());
             return None;
@@ -305,7 +314,7 @@ impl<K: Copy> Exchanges<K> {
 
     fn handle_abts_reply(&mut self, now: Instant, header: &FcHeader, is_accepted: bool) {
         let until = now + self.r_a_tov;
-        match self.exchanges.get_mut(&header.ox_id.get()) {
+        match self.exchanges.get_mut(&header.ox_id.get()).map(|exchange| &mut **exchange) {
             Some(Exchange { s_id, d_id, state: state @ State::Aborting { .. }, .. })
                 if (*s_id, *d_id) == (header.d_id, header.s_id) =>
             {
@@ -334,7 +343,7 @@ impl<K: Copy> Exchanges<K> {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.exchanges.values().map(Exchange::until).min()
+        self.exchanges.values().map(|exchange| exchange.until()).min()
     }
 
     /// Does what is due. Gives whose requests timed out.

@@ -28,13 +28,14 @@ pub use session::{DEFAULT_E_D_TOV, DEFAULT_R_A_TOV, FPort, Identity, LoginKind, 
 pub(crate) use session::{believable, is_payload_len};
 
 use crate::exchange::{Answer, Failure, Order, Request, Service, Via};
+use crate::queue::Queue;
 use crate::retry::{Backoff, DEFAULT_RECONNECT_DELAY};
 use crate::time::{Duration, Instant};
 use crate::wire::ct::{CtExplanation, CtReject};
 use crate::wire::els::{ElsReply, ElsRequest, Login, Logo, LsRjt};
 use crate::wire::fip::ElsKind;
 use crate::wire::{FcId, MacAddr, Wwn};
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use discovery::Discovery;
 use register::Step;
@@ -54,8 +55,8 @@ pub(crate) struct FabricLogin {
     identity: Identity,
     state: State,
     backoff: Backoff,
-    orders: VecDeque<Order>,
-    events: VecDeque<FabricEvent>,
+    orders: Queue<Order>,
+    events: Queue<FabricEvent>,
 }
 
 #[derive(Clone, Debug)]
@@ -130,7 +131,7 @@ impl FabricLogin {
     pub(crate) fn new(identity: Identity) -> Self {
         assert!(is_payload_len(identity.max_payload_len), "payloads of {} bytes", identity.max_payload_len);
         let backoff = Backoff::new(identity.port_name.to_u64(), DEFAULT_RECONNECT_DELAY);
-        let (orders, events) = (VecDeque::new(), VecDeque::new());
+        let (orders, events) = (Queue::new(), Queue::new());
         Self { identity, state: State::Offline, backoff, orders, events }
     }
 

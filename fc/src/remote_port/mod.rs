@@ -47,12 +47,12 @@ pub(crate) use target::LocalPort;
 pub use target::{Target, Topology};
 
 use crate::exchange::{Failure, Order, Request, Service, Via};
+use crate::queue::Queue;
 use crate::retry::Backoff;
 use crate::time::Instant;
 use crate::wire::els::{ElsRequest, ProcessLogin, ServicePage};
 use crate::wire::fip::ElsKind;
 use crate::wire::{FcId, Wwn};
-use alloc::collections::VecDeque;
 use target::{FCP_PARAMETERS, Peer};
 
 /// One remote port.
@@ -66,8 +66,8 @@ pub(crate) struct RemotePort {
     /// What the last request that failed came to, until the port is a target or known to be none.
     failure: Option<Failure>,
     backoff: Backoff,
-    orders: VecDeque<Order>,
-    events: VecDeque<PortEvent>,
+    orders: Queue<Order>,
+    events: Queue<PortEvent>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,7 +166,7 @@ impl RemotePort {
     pub(crate) fn accepting(local: LocalPort, id: FcId, port_name: Wwn) -> Self {
         let seed = local.port_name.to_u64() ^ u64::from(id.to_u32());
         let state = State::Waiting { until: Instant::ZERO, peer: None };
-        let (orders, events) = (VecDeque::new(), VecDeque::new());
+        let (orders, events) = (Queue::new(), Queue::new());
         Self {
             local,
             id,

@@ -31,11 +31,12 @@ mod tests;
 use crate::exchange::{Answer, Exchanges, Failure, Order, OxIdRange};
 use crate::fabric_login::{DEFAULT_R_A_TOV, FabricEvent, FabricLogin, PortChanges};
 use crate::frame::FcFrame;
+use crate::queue::Queue;
 use crate::remote_port::{LocalPort, PortEvent, RemotePort};
 use crate::time::Instant;
 use crate::wire::{FcId, MacAddr, Wwn};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 pub use crate::exchange::{Outgoing, Via};
@@ -60,7 +61,7 @@ pub struct VnPort {
     /// In boxes, for the map has room for eleven from the first on, and most VN_Ports have one or two.
     ports: BTreeMap<FcId, Box<Entry>>,
     exchanges: Exchanges<Owner>,
-    events: VecDeque<Event>,
+    events: Queue<Event>,
     counters: Counters,
     is_online: bool,
 }
@@ -151,7 +152,7 @@ impl VnPort {
             network,
             ports: BTreeMap::new(),
             exchanges: Exchanges::new(ox_ids, DEFAULT_R_A_TOV),
-            events: VecDeque::new(),
+            events: Queue::new(),
             counters: Counters::default(),
             is_online: false,
         }

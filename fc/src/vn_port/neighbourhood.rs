@@ -7,20 +7,20 @@ use crate::fabric_login::{
     DEFAULT_E_D_TOV, DEFAULT_R_A_TOV, FabricEvent, Identity, LogoutReason, Phase, Session, is_payload_len,
 };
 use crate::frame::FcFrame;
+use crate::queue::Queue;
 use crate::remote_port::{LocalPort, RemotePort, Topology, reply_to_stranger};
 use crate::time::Instant;
 use crate::vn2vn::Neighbour;
 use crate::wire::FcId;
 use crate::wire::els::{ElsReply, ElsRequest, LsRjt};
 use crate::wire::fip::{ElsKind, VxPort};
-use alloc::collections::VecDeque;
 
 /// What a fabric login is, where there is no fabric.
 #[derive(Clone, Debug)]
 pub(super) struct Neighbourhood {
     identity: Identity,
     state: State,
-    events: VecDeque<FabricEvent>,
+    events: Queue<FabricEvent>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl VnPort {
 impl Neighbourhood {
     pub(super) fn new(identity: Identity) -> Self {
         assert!(is_payload_len(identity.max_payload_len), "payloads of {} bytes", identity.max_payload_len);
-        Self { identity, state: State::Offline, events: VecDeque::new() }
+        Self { identity, state: State::Offline, events: Queue::new() }
     }
 
     pub(super) const fn identity(&self) -> &Identity {
