@@ -158,8 +158,12 @@ impl Control {
         if self.changed && now >= self.publish_at {
             self.changed = false;
             self.publish_at = now + PUBLISH_SPACING * (self.ports.len() as u32 - 1);
-            self.inventory = self.take_inventory();
-            edge.publish(&self.inventory);
+            let inventory = self.take_inventory();
+            // A keep-alive, or a frame that said nothing new, has come between.
+            if inventory != self.inventory {
+                self.inventory = inventory;
+                edge.publish(&self.inventory);
+            }
         }
     }
 
