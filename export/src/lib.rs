@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod clients;
 mod export;
 pub mod nbd;
 pub mod vhost_user;

@@ -7,11 +7,13 @@ pub mod stepped;
 pub mod vhost_guest;
 
 use datapath::port::nic::NicKind;
+use initiator::{Disk, Initiator};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Uid;
 use san::SanConfig;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 use xfcoe::san_thread::{Place, SanThread};
 
 /// Whether this test can use what only root may. A test without returns, and so passes:
@@ -114,6 +116,19 @@ pub fn built(package: &str, program: &str) -> PathBuf {
 pub fn start_san(interface: &str, config: SanConfig) -> SanThread {
     let place = Place { interface: interface.into(), kind: NicKind::AfXdp, namespace: None, cpu: None };
     SanThread::start(place, config).expect("a SAN on an interface that is there")
+}
+
+/// How long an initiator may take until it has found its disks.
+pub const LOGIN: Duration = Duration::from_secs(15);
+
+/// The one disk that an initiator finds.
+///
+/// # Panics
+/// If it finds none in time, or another one.
+pub fn only_disk(initiator: &Initiator) -> Disk {
+    let disks = initiator.wait_for_disks(LOGIN);
+    let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
+    disk.clone()
 }
 
 /// `len` bytes that are the same for the same `seed` and look like nothing: data to write and to know again.

@@ -6,11 +6,10 @@
 use initiator::{Config, Disk, Initiator};
 use san::{FaultsConfig, Order, SanConfig};
 use std::time::Duration;
-use tests::{have_root, in_network_namespace, start_san, veth_pair};
+use tests::{have_root, in_network_namespace, only_disk, start_san, veth_pair};
 use xfcoe::interrupt::Interrupt;
 use xfcoe::workload::{self, End, Ledger, Workload};
 
-const LOGIN: Duration = Duration::from_secs(15);
 const ROUND: Duration = Duration::from_secs(1);
 /// Other work on the machine can spoil a measurement.
 const ATTEMPTS: u32 = 4;
@@ -89,17 +88,16 @@ fn lost_frames_cost_milliseconds() {
         veth_pair("xfcoe0", "san0", 2500);
         let san = start_san("san0", SanConfig::default());
         let initiator = Initiator::start(Config::new("xfcoe0")).unwrap();
-        let disks = initiator.wait_for_disks(LOGIN);
-        let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
+        let disk = only_disk(&initiator);
         let lose = |loss_ppm| {
             san.order(Order::Faults(FaultsConfig { loss_ppm, seed: 1, ..FaultsConfig::default() })).unwrap();
         };
         for (what, read_percent) in [("reads", 100), ("writes", 0)] {
             for bound in BOUNDS {
                 let is_kept = (0..ATTEMPTS).any(|_| {
-                    let good = measure(disk, &bound, read_percent);
+                    let good = measure(&disk, &bound, read_percent);
                     lose(bound.loss_ppm);
-                    let lossy = measure(disk, &bound, read_percent);
+                    let lossy = measure(&disk, &bound, read_percent);
                     lose(0);
                     let share = lossy.iops / good.iops;
                     eprintln!(

@@ -9,10 +9,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::load::{Load, alone};
-use tests::{have_root, in_network_namespace, ip, start_san, veth_pair};
+use tests::{LOGIN, have_root, in_network_namespace, ip, start_san, veth_pair};
 
 const MTU: u32 = 2500;
-const LOGIN: Duration = Duration::from_secs(15);
 const LEN: u64 = 1 << 20;
 /// How long a request may take whose path says that it is gone: a tenth of a second, and as much as other work on the
 /// machine may take its CPU away.

@@ -9,11 +9,10 @@ use san::{Death, FaultsConfig, Order, SanConfig};
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::load::{Load, alone};
-use tests::{have_root, in_network_namespace, ip, start_san, veth_pair};
+use tests::{have_root, in_network_namespace, ip, only_disk, start_san, veth_pair};
 use xfcoe::san_thread::SanThread;
 
 const MTU: u32 = 2500;
-const LOGIN: Duration = Duration::from_secs(15);
 /// FKA_ADV_PERIOD: an FCF that is silent for 2.5 of them is gone.
 const FKA_MS: u32 = 500;
 
@@ -31,9 +30,8 @@ impl World {
         let target = config.targets[0].wwpn;
         let san = start_san(sans, config);
         let initiator = Initiator::start(Config::new(ours)).unwrap();
-        let disks = initiator.wait_for_disks(LOGIN);
-        let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
-        let load = Load::start(disk);
+        let disk = only_disk(&initiator);
+        let load = Load::start(&disk);
         Self { san, target, load, initiator }
     }
 

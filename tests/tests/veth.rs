@@ -12,12 +12,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tests::{have_root, in_network_namespace, ip, noise, veth_pair};
+use tests::{LOGIN, have_root, in_network_namespace, ip, noise, only_disk, veth_pair};
 
 const OURS: &str = "xfcoe0";
 const SANS: &str = "san0";
 const MTU: u32 = 2500;
-const LOGIN: Duration = Duration::from_secs(15);
 
 /// A SAN on an interface of this network namespace, until it is dropped.
 struct RunningSan {
@@ -45,12 +44,6 @@ impl Drop for RunningSan {
         let ended = self.thread.take().expect("joined once").join();
         assert!(ended.is_ok() || std::thread::panicking());
     }
-}
-
-fn only_disk(initiator: &Initiator) -> Disk {
-    let disks = initiator.wait_for_disks(LOGIN);
-    let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
-    disk.clone()
 }
 
 /// Blocking calls of many lengths, then a queue with many requests out.

@@ -70,17 +70,18 @@ pub(super) fn cases() -> impl Iterator<Item = Case> {
 impl Case {
     /// Such as `read data, 1 VN_Port`.
     pub(super) fn without_open(&self) -> String {
-        let ports = if self.vn_ports == 1 { "VN_Port" } else { "VN_Ports" };
-        format!("{}, {} {ports}", self.kind.name(self.open), self.vn_ports)
+        format!("{}, {}", self.kind.name(self.open), self.ports())
+    }
+
+    /// Such as `1 VN_Port`.
+    fn ports(&self) -> String {
+        format!("{} {}", self.vn_ports, if self.vn_ports == 1 { "VN_Port" } else { "VN_Ports" })
     }
 }
 
 impl fmt::Display for Case {
     /// Such as `read data, 1024 open, 1 VN_Port`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, open, vn_ports } = self;
-        let kind = kind.name(*open);
-        let ports = if *vn_ports == 1 { "VN_Port" } else { "VN_Ports" };
-        write!(f, "{kind}, {open} open, {vn_ports} {ports}")
+        write!(f, "{}, {} open, {}", self.kind.name(self.open), self.open, self.ports())
     }
 }

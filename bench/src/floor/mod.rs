@@ -8,7 +8,7 @@ mod shape;
 mod target;
 
 use crate::link;
-use crate::page::{Output, Plot, Plots, percentiles};
+use crate::page::{Output, Plot, Plots};
 use anyhow::Context as _;
 use clap::Args;
 use datapath::port::nic::{Nic, NicKind, NicPort};
@@ -149,7 +149,9 @@ impl Plots for Report {
         vec![
             Plot::Bars { title: "Exchanges a second".into(), bars: of(|run| run.figures.iops) },
             Plot::Bars { title: "Frames a second, both ways".into(), bars: of(|run| run.fps) },
-            Plot::percentiles(self.runs.iter().map(|run| (run.name.to_owned(), percentiles(&run.figures)))),
+            Plot::percentiles(
+                self.runs.iter().map(|run| (run.name.to_owned(), run.figures.latency.percentiles())),
+            ),
         ]
     }
 }

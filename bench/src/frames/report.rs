@@ -5,11 +5,10 @@ use super::tally::Tally;
 use crate::page::{Axis, Plot, Plots, Series};
 use crate::table::table;
 use fc::wire::ethernet::UNTAGGED_HEADER_LEN;
-use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
-use xfcoe::workload::round;
+use xfcoe::workload::{Latency, round};
 
 /// Bytes around an Ethernet frame on the wire: preamble 8, FCS 4, gap 12.
 const WIRE_OVERHEAD: usize = 24;
@@ -39,19 +38,9 @@ pub(super) struct Trial {
     pub(super) reordered: Option<u64>,
     pub(super) duplicates: Option<u64>,
     pub(super) damaged: Option<u64>,
-    /// None between two processes, whose clocks may differ.
+    /// How long frames were under way, from before they were written to when their batch was seen. None between two
+    /// processes, whose clocks may differ.
     pub(super) latency: Option<Latency>,
-}
-
-/// How long frames were under way, from before they were written to when their batch was seen.
-#[derive(Debug, Serialize)]
-pub(super) struct Latency {
-    pub(super) p50_us: f64,
-    pub(super) p90_us: f64,
-    pub(super) p99_us: f64,
-    pub(super) p999_us: f64,
-    pub(super) p9999_us: f64,
-    pub(super) max_us: f64,
 }
 
 impl Trial {
@@ -63,7 +52,7 @@ impl Trial {
             burst: Some(pace.burst),
             sent: Some(sent.frames),
             lost: tally.map(|tally| sent.frames - tally.received),
-            latency: tally.and_then(|tally| Latency::new(&tally.latencies_ns)),
+            latency: tally.map(|tally| &tally.latencies_ns).filter(|ns| !ns.is_empty()).map(Latency::new),
             received: of_tally(|tally| tally.received),
             reordered: of_tally(|tally| tally.reordered),
             duplicates: of_tally(|tally| tally.duplicates),
@@ -101,28 +90,6 @@ impl Trial {
             damaged: None,
             latency: None,
         }
-    }
-}
-
-impl Latency {
-    /// Of at least one frame.
-    fn new(nanoseconds: &Histogram<u64>) -> Option<Self> {
-        let at = |quantile| round(nanoseconds.value_at_quantile(quantile) as f64 / 1e3, 1);
-        (!nanoseconds.is_empty()).then(|| Self {
-            p50_us: at(0.5),
-            p90_us: at(0.9),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-            p9999_us: at(0.9999),
-            max_us: at(1.0),
-        })
-    }
-}
-
-impl Latency {
-    fn percentiles(&self) -> Vec<(f64, f64)> {
-        let Self { p50_us, p90_us, p99_us, p999_us, p9999_us, .. } = *self;
-        vec![(50.0, p50_us), (90.0, p90_us), (99.0, p99_us), (99.9, p999_us), (99.99, p9999_us)]
     }
 }
 

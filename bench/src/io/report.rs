@@ -1,7 +1,7 @@
 //! What came of it, for people and for programs.
 
 use super::Io;
-use crate::page::{Axis, Plot, Plots, Series, percentiles};
+use crate::page::{Axis, Plot, Plots, Series};
 use clap::ValueEnum as _;
 use initiator::Disk;
 use serde::Serialize;
@@ -107,12 +107,13 @@ impl Plots for Report {
             }
         };
         let latencies = self.runs.iter().flat_map(|run| {
-            run.kinds()
-                .map(|(name, figures)| (format!("{name}, depth {}", run.iodepth), percentiles(figures)))
+            run.kinds().map(|(name, figures)| {
+                (format!("{name}, depth {}", run.iodepth), figures.latency.percentiles())
+            })
         });
         vec![
             over_depth("IOPS over depth", "IOPS", |figures| figures.iops),
-            over_depth("Half of them within", "us", |figures| figures.p50_us),
+            over_depth("Half of them within", "us", |figures| figures.latency.p50_us),
             Plot::percentiles(latencies),
         ]
     }
@@ -136,17 +137,20 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xfcoe::workload::Latency;
 
     fn report() -> Report {
         let write = Figures {
             iops: 2000.0,
             mb_s: 8.2,
-            p50_us: 500.2,
-            p90_us: 900.1,
-            p99_us: 990.2,
-            p999_us: 999.4,
-            p9999_us: 1000.4,
-            max_us: 1000.4,
+            latency: Latency {
+                p50_us: 500.2,
+                p90_us: 900.1,
+                p99_us: 990.2,
+                p999_us: 999.4,
+                p9999_us: 1000.4,
+                max_us: 1000.4,
+            },
         };
         Report {
             lun: "20:00:02:fc:f0:00:01:01/0".into(),

@@ -12,7 +12,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use xfcoe::program;
-use xfcoe::workload::Figures;
 
 /// Where figures go.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,12 +39,6 @@ impl Output {
         }
         Ok(())
     }
-}
-
-/// The latencies of figures, by percentiles.
-pub(crate) fn percentiles(figures: &Figures) -> Vec<(f64, f64)> {
-    let Figures { p50_us, p90_us, p99_us, p999_us, p9999_us, .. } = *figures;
-    vec![(50.0, p50_us), (90.0, p90_us), (99.0, p99_us), (99.9, p999_us), (99.99, p9999_us)]
 }
 
 const STYLE: &str = "body{font:16px sans-serif;max-width:76em;margin:2em auto;padding:0 1em;color:#222}\

@@ -116,8 +116,8 @@ impl fmt::Display for Report {
                 format!("{:.0}", load.login_ms),
                 format!("{:.0}", load.figures.iops),
                 share(load.figures.iops, few.map_or(1.0, |few| few.figures.iops)),
-                format!("{:.1}", load.figures.p50_us),
-                format!("{:.1}", load.figures.p99_us),
+                format!("{:.1}", load.figures.latency.p50_us),
+                format!("{:.1}", load.figures.latency.p99_us),
             ]
         });
         let header = [

@@ -2,7 +2,7 @@
 
 use crate::port::Waker;
 use crossbeam_queue::ArrayQueue;
-use fc::messages::{FromCore, Nexus, ToCore};
+use fc::messages::{FromCore, ToCore};
 use std::sync::Arc;
 
 /// Messages between control and a core that may wait. Control's are few; a flood of frames for control is dropped
@@ -75,8 +75,7 @@ impl ControlLinks {
             // Nobody else sends, so that there is still room afterwards.
             _ if self.0.iter().any(|link| link.to_core.is_full()) => Err(message),
             ToCore::SetNexus(id, nexus) => {
-                let copy = |nexus: &Nexus| ToCore::SetNexus(id, Box::new(*nexus));
-                self.send_to_all(|| copy(&nexus));
+                self.send_to_all(|| ToCore::SetNexus(id, nexus.clone()));
                 Ok(())
             }
             ToCore::RemoveNexus(id) => {

@@ -5,6 +5,7 @@ use super::buffers::Input;
 use super::negotiation::{Choice, Negotiation, Offer, Progress};
 use super::transmission::{QUEUE_DEPTH, Transmission};
 use crate::block::BlockQueue;
+use crate::clients::Clients;
 use crate::export::{Connected, Counters, Export};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -16,7 +17,6 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -25,9 +25,6 @@ const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take to choose an export.
 const NEGOTIATION_TIME: Duration = Duration::from_secs(10);
-
-/// How long to wait for a descriptor to be had again.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a connection's thread sleeps when nothing happens.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -62,8 +59,7 @@ impl Listener {
 pub struct Server {
     listener: Listener,
     exports: Mutex<Vec<Arc<Export>>>,
-    /// Each connection has a clone.
-    connections: Arc<()>,
+    clients: Clients,
 }
 
 impl Server {
@@ -76,7 +72,8 @@ impl Server {
             Listener::Unix(listener) => listener.set_nonblocking(true)?,
             Listener::Tcp(listener) => listener.set_nonblocking(true)?,
         }
-        Ok(Self { listener, exports: Mutex::default(), connections: Arc::new(()) })
+        let clients = Clients::new("an NBD client", "nbd", MAX_CONNECTIONS);
+        Ok(Self { listener, exports: Mutex::default(), clients })
     }
 
     /// Hands out an export to those who connect from now on. The first one of a name counts.
@@ -96,37 +93,16 @@ impl Server {
 
     /// Lets in who waits; waits itself only for a moment, if descriptors run out. To be called when the server's descriptor can be read.
     pub fn accept(&self) {
-        loop {
-            match self.listener.accept() {
-                Ok(socket) => self.serve(socket),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // One that has gone again is no client.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                // Where no descriptor is to be had, they wait.
-                Err(error) => {
-                    tracing::warn!(%error, "no connection for an NBD client");
-                    return thread::sleep(SHORTAGE_PAUSE);
+        self.clients.accept(
+            || self.listener.accept(),
+            |socket| {
+                let exports = self.lock().clone();
+                move || match connection(&Arc::new(socket), &exports) {
+                    Ok(()) => tracing::debug!("an NBD client has gone"),
+                    Err(error) => tracing::debug!(%error, "an NBD connection ended"),
                 }
-            }
-        }
-    }
-
-    fn serve(&self, socket: OwnedFd) {
-        let place = Arc::clone(&self.connections);
-        if Arc::strong_count(&self.connections) > MAX_CONNECTIONS + 1 {
-            return tracing::debug!("an NBD client was sent away: {MAX_CONNECTIONS} are connected");
-        }
-        let exports = self.lock().clone();
-        let run = move || {
-            let _place = place;
-            match connection(&Arc::new(socket), &exports) {
-                Ok(()) => tracing::debug!("an NBD client has gone"),
-                Err(error) => tracing::debug!(%error, "an NBD connection ended"),
-            }
-        };
-        if let Err(error) = thread::Builder::new().name("nbd".into()).spawn(run) {
-            tracing::warn!(%error, "no thread for an NBD client");
-        }
+            },
+        );
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Export>>> {

@@ -2,13 +2,13 @@
 
 use super::device::{Device, Stop};
 use super::memory::Trust;
+use crate::clients::Clients;
 use crate::export::{Connected, Counters, Export};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 use thiserror::Error;
 use vhost::vhost_user::{self, BackendReqHandler};
@@ -19,16 +19,12 @@ const MAX_WAITING: usize = 4;
 /// How long they wait. A front end that was started anew comes before its old connection is known to have ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long to wait for a descriptor to be had again.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
-
 /// An export as a vhost-user-blk device. Dropping it lets nobody connect any more; [`Export::close`] ends who is.
 pub struct Server {
     listener: UnixListener,
     export: Arc<Export>,
     trust: Trust,
-    /// Each connection has a clone.
-    connections: Arc<()>,
+    front_ends: Clients,
 }
 
 impl Server {
@@ -38,44 +34,26 @@ impl Server {
     /// If that can't be made not to block.
     pub fn new(listener: UnixListener, export: Arc<Export>, trust: Trust) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, export, trust, connections: Arc::new(()) })
+        let front_ends = Clients::new("a vhost-user front end", "vhost-user", MAX_WAITING + 1);
+        Ok(Self { listener, export, trust, front_ends })
     }
 
     /// Lets in who waits; waits itself only for a moment, if descriptors run out. To be called when the server's
     /// descriptor can be read.
     pub fn accept(&self) {
-        loop {
-            match self.listener.accept() {
-                Ok((socket, _)) => self.serve(socket),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // One that has gone again is no front end.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                // Where no descriptor is to be had, they wait.
-                Err(error) => {
-                    tracing::warn!(%error, "no connection for a vhost-user front end");
-                    return thread::sleep(SHORTAGE_PAUSE);
+        self.front_ends.accept(
+            || self.listener.accept(),
+            |(socket, _)| {
+                let (export, trust) = (Arc::clone(&self.export), self.trust);
+                move || {
+                    let Err(end) = connection(socket, &export, trust);
+                    if end.is_wrong() {
+                        Counters::add(&export.counters().cut_off, 1);
+                    }
+                    tracing::debug!(%end, "a vhost-user connection ended");
                 }
-            }
-        }
-    }
-
-    fn serve(&self, socket: UnixStream) {
-        let place = Arc::clone(&self.connections);
-        if Arc::strong_count(&self.connections) > MAX_WAITING + 2 {
-            return tracing::debug!("a front end was sent away: {MAX_WAITING} wait");
-        }
-        let (export, trust) = (Arc::clone(&self.export), self.trust);
-        let run = move || {
-            let _place = place;
-            let Err(end) = connection(socket, &export, trust);
-            if end.is_wrong() {
-                Counters::add(&export.counters().cut_off, 1);
-            }
-            tracing::debug!(%end, "a vhost-user connection ended");
-        };
-        if let Err(error) = thread::Builder::new().name("vhost-user".into()).spawn(run) {
-            tracing::warn!(%error, "no thread for a vhost-user front end");
-        }
+            },
+        );
     }
 }
 

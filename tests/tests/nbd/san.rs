@@ -13,11 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
-use tests::{have_root, in_network_namespace, noise, start_san, veth_pair};
+use tests::{LOGIN, have_root, in_network_namespace, noise, only_disk, start_san, veth_pair};
 use xfcoe::exports::DiskDevice;
 use xfcoe::san_thread::SanThread;
 
-const LOGIN: Duration = Duration::from_secs(15);
 /// The part of the disk that is handed out, in blocks.
 const START: u64 = 1000;
 const BLOCKS: u64 = 128 << 11;
@@ -30,11 +29,10 @@ fn with_disk(test: impl Fn(&Served, &Disk, &SanThread) + Send + Sync) {
         veth_pair("xfcoe0", "san0", 2500);
         let san = start_san("san0", SanConfig::default());
         let initiator = Initiator::start(Config::new("xfcoe0")).unwrap();
-        let disks = initiator.wait_for_disks(LOGIN);
-        let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
+        let disk = only_disk(&initiator);
         let device = DiskDevice::new(disk.clone(), START..START + BLOCKS, false);
         let served = Served::new(&[("disk", Arc::new(device))]);
-        test(&served, disk, &san);
+        test(&served, &disk, &san);
         drop(served);
         initiator.stop();
         san.stop().unwrap();

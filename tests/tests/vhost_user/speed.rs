@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests::vhost_guest::{Ask, Guest, Wishes};
-use tests::{have_root, in_network_namespace, start_san, veth_pair};
+use tests::{have_root, in_network_namespace, only_disk, start_san, veth_pair};
 use xfcoe::exports::DiskDevice;
 
-const LOGIN: Duration = Duration::from_secs(15);
 /// The library and a guest have the disk in turns.
 const ROUND: Duration = Duration::from_millis(200);
 const ROUNDS: usize = 10;
@@ -103,8 +102,7 @@ fn a_guest_has_its_share_of_the_disks_speed() {
         veth_pair("xfcoe0", "san0", 2500);
         let san = start_san("san0", SanConfig::default());
         let initiator = Initiator::start(Config::new("xfcoe0")).unwrap();
-        let disks = initiator.wait_for_disks(LOGIN);
-        let [disk] = &disks[..] else { panic!("one disk: {:#?}", initiator.inventory()) };
+        let disk = only_disk(&initiator);
         let device = Arc::new(DiskDevice::new(disk.clone(), 0..BLOCKS * 8, false));
         let served = Served::new("disk", device.clone());
         let mut guest = Guest::new(Wishes { size: 256, ..Wishes::default() });

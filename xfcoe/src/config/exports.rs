@@ -1,5 +1,6 @@
 //! What is handed out, and where: `[[export]]` and `[control]`.
 
+use super::there_are;
 use crate::cli::{Amount, LunName};
 use crate::sockets::Access;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -227,12 +228,7 @@ impl ExportConfig {
         if names.contains(identity.as_str()) {
             return Ok(());
         }
-        let there = if names.is_empty() {
-            "there are none".into()
-        } else {
-            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            format!("there are: {}", names.join(", "))
-        };
+        let there = there_are(names);
         Err(format!("export `{}` is of identity `{identity}`, which there is not; {there}", self.name))
     }
 

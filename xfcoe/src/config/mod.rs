@@ -13,6 +13,7 @@ pub use exports::{Address, ControlConfig, DEFAULT_CONTROL, ExportConfig, Outlet}
 pub(crate) use file::by_name;
 pub use file::{ConfigError, load, parse};
 pub use identities::{IdentityConfig, LoginBy};
+pub(crate) use values::there_are;
 pub use values::{Addressing, Mode, Paths, Polling};
 
 use crate::cli::Place;

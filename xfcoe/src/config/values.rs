@@ -187,6 +187,12 @@ pub(super) fn preferred_fcf<'de, D: Deserializer<'de>>(
     deserializer.deserialize_str(Text { expected, parse }).map(Some)
 }
 
+/// What somebody may have meant who named something that isn't there.
+pub(crate) fn there_are(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "there are none".into() } else { format!("there are: {}", names.join(", ")) }
+}
+
 /// A value that is written as a text.
 struct Text<T> {
     expected: &'static str,

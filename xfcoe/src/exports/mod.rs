@@ -7,7 +7,7 @@ mod status;
 pub use device::DiskDevice;
 pub(crate) use status::{ExportStatus, Note};
 
-use crate::config::{Address, ExportConfig, Outlet};
+use crate::config::{Address, ExportConfig, Outlet, there_are};
 use crate::sockets::{self, Accept, SocketFile};
 use export::vhost_user::Trust;
 use export::{Export, nbd, vhost_user};
@@ -103,12 +103,7 @@ impl Exports {
     /// If there is none of that name.
     pub(crate) fn remove(&mut self, name: &str) -> Result<(), String> {
         let Some(entry) = self.entries.remove(name) else {
-            let names: Vec<_> = self.entries.keys().map(|name| format!("`{name}`")).collect();
-            let there = if names.is_empty() {
-                "there are none".into()
-            } else {
-                format!("there are: {}", names.join(", "))
-            };
+            let there = there_are(self.entries.keys());
             return Err(format!("there is no export `{name}`; {there}"));
         };
         if let Phase::Serving(serving) = entry.phase {

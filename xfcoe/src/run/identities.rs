@@ -3,7 +3,7 @@
 use super::daemon::Daemon;
 use super::orders::{Changes, Request, order};
 use crate::cli::{IdentityAdd, IdentityArgs, IdentityOrder};
-use crate::config::IdentityConfig;
+use crate::config::{IdentityConfig, there_are};
 use crate::session::{RunningPort, Session};
 use initiator::VnPortView;
 use serde::{Deserialize, Serialize};
@@ -85,12 +85,7 @@ impl Daemon {
             changes.push(format!("identity {name} on port {port}: removed"));
         }
         if changes.is_empty() {
-            let there: Vec<_> = identities.iter().map(|config| format!("`{}`", config.name)).collect();
-            let there = if there.is_empty() {
-                "there are none".into()
-            } else {
-                format!("there are: {}", there.join(", "))
-            };
+            let there = there_are(identities.iter().map(|config| &config.name));
             let on = port.map_or_else(String::new, |port| format!(" on port `{port}`"));
             return Err(format!("there is no identity `{name}`{on}; {there}"));
         }

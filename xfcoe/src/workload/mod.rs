@@ -4,7 +4,7 @@ mod figures;
 mod ledger;
 mod task;
 
-pub use figures::{Figures, round, table};
+pub use figures::{Figures, Latency, round, table};
 pub use ledger::{Ledger, LedgerError, WrongData};
 
 use crate::interrupt::Interrupt;

@@ -43,7 +43,7 @@ impl Queue {
         must: bool,
         mut next: impl FnMut() -> FrameDesc,
     ) -> Option<(usize, bool)> {
-        let mut rings = if must { Some(lock(&self.rings)) } else { self.try_lock() }?;
+        let mut rings = self.rings(must)?;
         let QueueRings { fill, batch, .. } = &mut *rings;
         let mut given = 0;
         while given < count {
@@ -69,7 +69,7 @@ impl Queue {
 
     /// Hands this socket's chunks that have been sent to `free`, and says how many it were; none if others are at it.
     pub(super) fn reap(&self, socket: u8, mut free: impl FnMut(usize)) -> usize {
-        let Some(mut rings) = self.try_lock() else { return 0 };
+        let Some(mut rings) = self.rings(false) else { return 0 };
         let QueueRings { completion, sent, batch, .. } = &mut *rings;
         let mut reaped = 0;
         for chunk in sent[usize::from(socket)].drain(..) {
@@ -95,15 +95,13 @@ impl Queue {
         }
     }
 
-    fn try_lock(&self) -> Option<MutexGuard<'_, QueueRings>> {
-        match self.rings.try_lock() {
+    /// Both rings; none if others have them, unless it `must` wait for them.
+    fn rings(&self, must: bool) -> Option<MutexGuard<'_, QueueRings>> {
+        let rings = if must { self.rings.lock().map_err(TryLockError::from) } else { self.rings.try_lock() };
+        match rings {
             Ok(rings) => Some(rings),
             Err(TryLockError::WouldBlock) => None,
             Err(TryLockError::Poisoned(_)) => panic!("another core of this queue has panicked"),
         }
     }
-}
-
-fn lock(rings: &Mutex<QueueRings>) -> MutexGuard<'_, QueueRings> {
-    rings.lock().expect("another core of this queue has panicked")
 }
