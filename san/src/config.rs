@@ -105,6 +105,8 @@ pub struct FcfConfig {
     pub domain: u8,
     /// Who provides the VN_Ports' MAC addresses.
     pub addressing: Addressing,
+    /// Whether an ENode may have further N_Port_IDs by FDISC (NPIV).
+    pub npiv: bool,
     /// Whether each initiator is in a zone of its own with all targets, so that it neither sees other initiators nor
     /// is told of them; without, everyone sees everyone.
     pub single_initiator_zones: bool,
@@ -147,6 +149,7 @@ impl Default for FcfConfig {
             keep_alives: true,
             domain: 1,
             addressing: Addressing::default(),
+            npiv: true,
             single_initiator_zones: false,
         }
     }

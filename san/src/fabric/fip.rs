@@ -129,6 +129,8 @@ impl Fabric {
         let flogi = self.enodes.get(&enode).and_then(|known| known.flogi);
         if is_flogi {
             self.end_enode(enode, cx.now);
+        } else if !self.config.npiv {
+            return Err(LsRjt::UNSUPPORTED);
         } else {
             let Some(flogi) = flogi else { return Err(LsRjt::LOGIN_REQUIRED) };
             if self.logins.get(flogi).is_some_and(|first| first.port.port_name == login.port_name) {
@@ -213,7 +215,8 @@ impl Fabric {
     fn fabric_parameters(&self) -> LoginParameters {
         let fcf = &self.config;
         let mut login = LoginParameters::fabric(fcf.switch_name, fcf.fabric_name, self.max_payload_len);
-        login.common.features = (common_features::F_PORT | common_features::NPIV).into();
+        let npiv = if fcf.npiv { common_features::NPIV } else { 0 };
+        login.common.features = (common_features::F_PORT | npiv).into();
         login.common.by_login = self.r_a_tov_ms.into();
         login.common.e_d_tov = self.e_d_tov_ms.into();
         login.class_3.receive_size = self.max_payload_len.into();

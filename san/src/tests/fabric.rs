@@ -185,6 +185,24 @@ fn npiv_ports_come_and_go_and_keep_their_ids() {
 }
 
 #[test]
+fn without_npiv_an_enode_gets_one_id() {
+    let mut config = Net::small();
+    config.fcf.npiv = false;
+    let mut net = Net::new(&config);
+    let flogi = ElsRequest::Flogi(Login::fabric(wwpn(1), wwpn(9), 2112));
+    let reply = net.link_service(ENODE, ElsKind::Flogi, FcId::UNASSIGNED, &flogi);
+    let ElsReply::Login(login) = ElsReply::parse(flogi.command(), &reply.els().unwrap().payload).unwrap()
+    else {
+        panic!("{reply:?}")
+    };
+    assert!(login.common.has(common_features::F_PORT) && !login.common.has(common_features::NPIV));
+    let fdisc = ElsRequest::Fdisc(Login::fabric(wwpn(2), wwpn(9), 2112));
+    let reply = net.link_service(ENODE, ElsKind::Fdisc, FcId::UNASSIGNED, &fdisc);
+    assert_eq!(rejected(&reply, &fdisc), LsRjt::UNSUPPORTED);
+    assert_eq!(net.san.stats().logins, 1);
+}
+
+#[test]
 fn a_port_that_moves_is_cleared_where_it_was() {
     let mut net = Net::new(&Net::small());
     let host = net.log_in_fabric(1);

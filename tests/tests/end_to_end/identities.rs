@@ -154,6 +154,28 @@ fn each_identity_logs_in_its_way_and_sees_its_own_disks() {
 }
 
 #[test]
+fn in_a_fabric_without_npiv_an_identity_logs_in_by_flogi_only() {
+    let mut config = masked_san();
+    config.fcf.npiv = false;
+    let mut world = World::new(&config);
+    world.add(fdisc(1));
+    world.add(flogi(3, VM_MAC, Addressing::Fabric));
+    world.run_until(Duration::from_secs(30), |world| world.san.stats().logins == 2);
+    world.run_for(Duration::from_secs(60));
+    let refused = world.port(wwpn(1));
+    assert_eq!(refused.fc_id, None);
+    assert!(refused.state.contains("NPIV") && refused.state.contains("flogi"), "{}", refused.state);
+    world.check_masking(&[(own(), 0), (wwpn(3), 3)]);
+    // It says so as soon as it comes, too, and goes as it came.
+    world.add(fdisc(2));
+    world.run_for(Duration::from_secs(1));
+    assert!(world.port(wwpn(2)).state.contains("NPIV"));
+    world.remove("vm1");
+    world.run_for(Duration::from_secs(1));
+    assert_eq!((world.edge.inventory.vn_ports.len(), world.san.stats().logins), (3, 2));
+}
+
+#[test]
 fn where_the_server_provides_addresses_all_behind_one_flogi_have_the_same() {
     let mut world = World::with_addressing(&masked_san(), Addressing::Server);
     world.add(fdisc(1));
