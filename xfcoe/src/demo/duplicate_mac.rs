@@ -56,6 +56,8 @@ struct HostReport {
     mac: String,
     iops: f64,
     longest_ms: f64,
+    /// Reads that lost frames, and needed them or all of it once more.
+    reads_with_loss: u64,
     /// Requests that took more than a second, or have not ended.
     timed_out: usize,
     /// Frames that came here and were for the other host.
@@ -206,6 +208,7 @@ impl Host {
             mac: text(port.mac.map(|mac| mac.to_string())),
             iops: round(iops, 0),
             longest_ms: round(longest.as_secs_f64() * 1e3, 1),
+            reads_with_loss: counters.lost + counters.retransmissions,
             timed_out,
             foreign_frames: others.iter().map(|&reason| counters.dropped(reason)).sum(),
             duplicate_noticed: !seen.duplicate_macs.is_empty(),
@@ -225,14 +228,15 @@ impl fmt::Display for Report {
 
 impl fmt::Display for HostReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, fc_id, mac, iops, longest_ms, timed_out, foreign_frames, .. } = self;
+        let Self { host, fc_id, mac, iops, longest_ms, reads_with_loss, timed_out, foreign_frames, .. } = self;
         writeln!(
             f,
             "  host {host}, N_Port_ID {fc_id}, MAC {mac}: {iops} IOPS, the longest read {longest_ms} ms"
         )?;
         writeln!(
             f,
-            "    {foreign_frames} frames came here that were for the other host; {timed_out} reads over a second"
+            "    {foreign_frames} frames came here that were for the other host; {reads_with_loss} reads lost frames; \
+             {timed_out} reads over a second"
         )?;
         if self.duplicate_noticed {
             writeln!(f, "    it has noticed that someone else has its MAC address")?;
