@@ -198,11 +198,16 @@ fn sixteen_thousand_vn_ports_log_in_stay_and_come_back() {
     eprintln!("after a restart of the FCF all are back in {took:?}, {again} frames a millisecond at most");
     assert!(again <= 2 * most, "a storm: {again} frames in a millisecond");
 
-    let control = world.hosts.pop().expect("there are hosts").control;
+    let Host { control, core, .. } = world.hosts.pop().expect("there are hosts");
     let published = allocation_counter::measure(|| std::mem::forget(control.inventory().clone()));
     let freed = allocation_counter::measure(|| drop(control)).bytes_current.unsigned_abs();
     let [published, all] = [published.bytes_current.unsigned_abs(), freed].map(|bytes| bytes / PORTS as u64);
     let own = all - published;
-    eprintln!("{own} bytes a VN_Port in control, and {published} of what it shows");
+    let empty = Host::new(0).core;
+    let [with_all, without] =
+        [core, empty].map(|core| allocation_counter::measure(|| drop(core)).bytes_current.unsigned_abs());
+    let in_core = (with_all - without) / PORTS as u64;
+    eprintln!("{own} bytes a VN_Port in control, {published} of what it shows, {in_core} in the poll core");
     assert!(own < 4 << 10, "{own} bytes in control");
+    assert!(in_core < 256, "{in_core} bytes in the core");
 }

@@ -2,9 +2,10 @@
 
 use super::report::OnALink;
 use anyhow::{Context as _, ensure};
-use fc::wire::Wwn;
+use fc::fip::MAX_VN_PORTS;
+use fc::wire::{MacAddr, Wwn};
 use hdrhistogram::Histogram;
-use initiator::{Config, Disk, Identity, Initiator, Login};
+use initiator::{Addressing, Config, Disk, Identity, Initiator, Login};
 use san::{LunConfig, MAX_LUNS, MAX_TARGETS, SanConfig, TargetConfig};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,8 +45,8 @@ impl What {
 
     pub(super) fn counts(self) -> &'static [u32] {
         match self {
-            // As many as one interface's FLOGI has behind it.
-            Self::VnPorts => &[1, 16, 256, 512],
+            // As many as one interface's FLOGI has behind it, and as 128 machines with four ports on 32 hosts.
+            Self::VnPorts => &[1, 16, 256, 512, 2048, 16_384],
             Self::Targets => &[1, 16, MAX_TARGETS as u32],
             Self::Luns => &[1, 16, MAX_LUNS as u32],
         }
@@ -70,16 +71,22 @@ impl What {
         config
     }
 
-    /// VN_Ports besides the interface's own.
+    /// VN_Ports besides the interface's own: by FDISC, as many as one FLOGI has behind it, and by FLOGI.
     fn identities(self, count: u32) -> Vec<Identity> {
         let identity = |number: u32| Identity {
             name: format!("vn_port{number}").into(),
             port_name: wwn(0x2001, number),
             node_name: None,
-            login: Login::Fdisc,
+            login: if (number as usize) < MAX_VN_PORTS { Login::Fdisc } else { flogi(number) },
         };
         if self == Self::VnPorts { (1..count).map(identity).collect() } else { Vec::new() }
     }
+}
+
+/// By an ENode of its own.
+fn flogi(number: u32) -> Login {
+    let [_, n0, n1, n2] = number.to_be_bytes();
+    Login::Flogi { mac: MacAddr([2, 0xfc, 0xf1, n0, n1, n2]), addressing: Addressing::Fabric }
 }
 
 fn wwn(kind: u16, number: u32) -> Wwn {
@@ -129,13 +136,15 @@ pub(super) fn measure(
 fn wait_for(count: usize, initiator: &Initiator, interrupt: &Interrupt) -> anyhow::Result<Vec<Disk>> {
     let deadline = Instant::now() + LOGIN;
     loop {
+        let looked = Instant::now();
         let disks = initiator.disks();
         if disks.len() == count {
             return Ok(disks);
         }
         interrupt.check(|| "while logging in".into())?;
         ensure!(Instant::now() < deadline, "there are {} disks after {LOGIN:?}", disks.len());
-        thread::sleep(LOOK_INTERVAL);
+        // Looking at thousands takes time that logging them in needs.
+        thread::sleep(LOOK_INTERVAL.max(looked.elapsed() * 20));
     }
 }
 

@@ -228,7 +228,8 @@ impl fmt::Display for Report {
 
 impl fmt::Display for HostReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, fc_id, mac, iops, longest_ms, reads_with_loss, timed_out, foreign_frames, .. } = self;
+        let Self { host, fc_id, mac, iops, longest_ms, reads_with_loss, timed_out, foreign_frames, .. } =
+            self;
         writeln!(
             f,
             "  host {host}, N_Port_ID {fc_id}, MAC {mac}: {iops} IOPS, the longest read {longest_ms} ms"
