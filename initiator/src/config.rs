@@ -34,6 +34,8 @@ pub struct Config {
     pub poll_mode: PollMode,
     /// Have frames in huge pages, if enough are reserved.
     pub huge_pages: bool,
+    /// Have the NIC bring FCoE and FIP to the first of the queues, if it has rules for that and ethtool(8) is there.
+    pub flow_rules: bool,
     /// What is at the other end: a fabric, or VN2VN ports.
     pub topology: Topology,
     /// Which VLAN to use.
@@ -73,6 +75,7 @@ impl Config {
             cores: vec![None],
             poll_mode: PollMode::default(),
             huge_pages: false,
+            flow_rules: false,
             topology: Topology::default(),
             vlan: VlanChoice::Discover,
             preferred_fcf: None,

@@ -41,6 +41,7 @@ pub(crate) fn start(config: &Config) -> Result<Initiator, StartError> {
         kind: config.kind,
         drive_queues: config.poll_mode == PollMode::DriveQueue,
         huge_pages: config.huge_pages,
+        flow_rules: config.flow_rules,
     };
     let (nic, ports) = Nic::open_for_cores(&nic_config, &groups)?;
     nic.macs().add(link.state().mac)?;

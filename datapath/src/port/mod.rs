@@ -12,6 +12,7 @@ mod chunks;
 mod error;
 pub mod faults;
 pub mod faulty;
+mod flow_rules;
 pub(crate) mod lane;
 mod mac_filter;
 pub mod memory;

@@ -3,6 +3,7 @@
 use super::af_packet::{AfPacketConfig, AfPacketPort};
 use super::af_xdp::{AfXdpConfig, AfXdpPort, BusyPoll};
 use super::capture::Capture;
+use super::flow_rules::FlowRules;
 use super::napi::DeferredInterrupts;
 use super::socket::interface_index;
 use super::xdp::{AttachMode, MacMap, XdpError, XdpProgram};
@@ -73,6 +74,8 @@ pub struct NicConfig {
     pub drive_queues: bool,
     /// Have frames in huge pages, if enough are reserved.
     pub huge_pages: bool,
+    /// Have the NIC bring FCoE and FIP to the first of the queues, if it has rules for that.
+    pub flow_rules: bool,
 }
 
 impl NicConfig {
@@ -85,6 +88,7 @@ impl NicConfig {
             kind: NicKind::default(),
             drive_queues: false,
             huge_pages: false,
+            flow_rules: false,
         }
     }
 }
@@ -94,8 +98,8 @@ impl NicConfig {
 pub struct Nic {
     program: Option<XdpProgram>,
     macs: NicMacs,
-    /// It is only there to be dropped.
-    _interrupts: Option<DeferredInterrupts>,
+    /// These are only there to be dropped.
+    _settings: (Option<DeferredInterrupts>, Option<FlowRules>),
 }
 
 /// Which MAC addresses are ours: in the XDP program's map and in the NIC's filter.
@@ -152,7 +156,7 @@ impl Nic {
         };
         let map = program.as_ref().map(|program| program.macs().clone());
         let macs = NicMacs { map, filter };
-        Ok((Self { program, macs, _interrupts: defer_interrupts(config) }, ports))
+        Ok((Self { program, macs, _settings: (defer_interrupts(config), make_flow_rules(config)) }, ports))
     }
 
     /// The XDP program, where there is one.
@@ -176,6 +180,19 @@ fn defer_interrupts(config: &NicConfig) -> Option<DeferredInterrupts> {
     DeferredInterrupts::set(interface, index)
         .inspect_err(|error| {
             tracing::warn!(%interface, %error, "the interface can't defer its interrupts: they drive its queues");
+        })
+        .ok()
+}
+
+/// Has the NIC bring us what is ours, if that is wanted and can be.
+fn make_flow_rules(config: &NicConfig) -> Option<FlowRules> {
+    let NicConfig { interface, queues, .. } = config;
+    if !config.flow_rules {
+        return None;
+    }
+    FlowRules::set(interface, queues[0])
+        .inspect_err(|error| {
+            tracing::warn!(%interface, %error, "the interface takes no flow rules: FCoE comes by the queue that its driver likes");
         })
         .ok()
 }

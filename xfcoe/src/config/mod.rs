@@ -93,6 +93,9 @@ pub struct PortConfig {
     /// Whether frames are in huge pages, if enough are reserved.
     #[serde(default)]
     pub huge_pages: bool,
+    /// Whether the NIC is to bring FCoE and FIP to the first of the queues.
+    #[serde(default)]
+    pub flow_rules: bool,
     /// The CPUs of its poll cores. Left out: one core, wherever the scheduler puts it.
     #[serde(default, deserialize_with = "values::numbers")]
     pub core: Vec<u16>,
@@ -141,6 +144,7 @@ impl Config {
             reconnect_delay_s: default_reconnect_delay_s(),
             poll: Polling::default(),
             huge_pages: false,
+            flow_rules: false,
             core: Vec::new(),
         };
         Self {
@@ -238,6 +242,7 @@ impl PortConfig {
             },
             poll_mode: self.poll.into(),
             huge_pages: self.huge_pages,
+            flow_rules: self.flow_rules,
             topology: self.mode.into(),
             vlan: self.vlan,
             addressing: self.addressing.into(),
@@ -340,7 +345,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_line_and_what_would_be_right() {
         let keys = "interface, queue, kind, mode, vlan, wwpn, wwnn, addressing, preferred_fcf, fast_io_fail_s, \
-             dev_loss_s, reconnect_delay_s, poll, huge_pages, core";
+             dev_loss_s, reconnect_delay_s, poll, huge_pages, flow_rules, core";
         let cases = [
             ("", "run.toml: there is no port: add a section [port.NAME] with `interface = \"...\"`".into()),
             ("[ports.a]", "run.toml:1: unknown key `ports`, did you mean `port`? Keys here: port, path_choice, control, identity, export".into()),
