@@ -205,7 +205,12 @@ fn a_core_that_would_drive_its_queue_leaves_the_interface_as_it_was() {
         let settings = || ["napi_defer_hard_irqs", "gro_flush_timeout"].map(setting);
         let before = settings();
         let _san = RunningSan::start(&SanConfig::default(), NicKind::AfXdp);
-        let config = Config { poll_mode: PollMode::DriveQueue, huge_pages: true, flow_rules: true, ..Config::new(OURS) };
+        let config = Config {
+            poll_mode: PollMode::DriveQueue,
+            huge_pages: true,
+            flow_rules: true,
+            ..Config::new(OURS)
+        };
         let initiator = Initiator::start(config).unwrap();
         move_data(&only_disk(&initiator));
         assert_eq!(settings(), [2, 200_000]);
