@@ -10,6 +10,8 @@ use fc::vn_port::{self, LogoutReason, Session};
 use fc::wire::MacAddr;
 use fc::wire::fip::VxPort;
 
+/// What an operator is told of a virtual link that was cleared.
+const LINK_CLEARED: &str = "the FCF cleared the virtual link: if it does so again and again, someone else may log in with the same WWPN";
 /// What keeps an identity that is to log in by FDISC from doing so.
 const NO_NPIV: &str =
     "the fabric gives an ENode no second N_Port_ID (NPIV): switch that on there, or log in by \"flogi\"";
@@ -89,9 +91,11 @@ impl Control {
     fn links_cleared(&mut self, now: Instant, first: PortId, cleared: &[VxPort]) {
         for link in cleared {
             let Some(id) = self.ports.of_address(link.mac, link.fc_id) else { continue };
-            let identity = self.ports.get(id).map(|port| port.label().to_owned());
-            tracing::warn!(identity, "the FCF cleared the virtual link; logging in again");
-            self.end_login(now, id);
+            self.logins.leave(id);
+            let port = self.ports.touch(id).expect("just found");
+            port.vn_port.link_cleared(now);
+            tracing::warn!(identity = port.label(), "{LINK_CLEARED}");
+            port.login_failure = Some(LINK_CLEARED.to_owned());
             self.ask_for_login(id);
             if id == first {
                 return;

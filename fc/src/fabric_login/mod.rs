@@ -46,6 +46,8 @@ const MAX_SERVICE_FAILURES: u32 = 5;
 const FLOGI_TIMEOUT: Duration = DEFAULT_E_D_TOV.saturating_mul(2);
 /// How long to wait for the reply to FDISC.
 const FDISC_TIMEOUT: Duration = DEFAULT_R_A_TOV.saturating_mul(2);
+/// A login that lasts so long was a good one, whatever becomes of it: twice the longest wait before it is tried again.
+const LASTING: Duration = DEFAULT_RECONNECT_DELAY.saturating_mul(2);
 /// How long a shutdown waits for the fabric's reply to LOGO.
 const LOGO_TIMEOUT: Duration = DEFAULT_E_D_TOV.saturating_mul(2);
 
@@ -55,6 +57,9 @@ pub(crate) struct FabricLogin {
     identity: Identity,
     state: State,
     backoff: Backoff,
+    /// When the fabric accepted the last login, and how often in a row it has thrown us out soon after.
+    accepted_at: Instant,
+    clearings: Backoff,
     orders: Queue<Order>,
     events: Queue<FabricEvent>,
 }
@@ -131,8 +136,9 @@ impl FabricLogin {
     pub(crate) fn new(identity: Identity) -> Self {
         assert!(is_payload_len(identity.max_payload_len), "payloads of {} bytes", identity.max_payload_len);
         let backoff = Backoff::new(identity.port_name.to_u64(), DEFAULT_RECONNECT_DELAY);
+        let (clearings, accepted_at) = (backoff.clone(), Instant::ZERO);
         let (orders, events) = (Queue::new(), Queue::new());
-        Self { identity, state: State::Offline, backoff, orders, events }
+        Self { identity, state: State::Offline, backoff, accepted_at, clearings, orders, events }
     }
 
     pub(crate) const fn identity(&self) -> &Identity {
@@ -185,6 +191,20 @@ impl FabricLogin {
         self.state = State::Offline;
     }
 
+    /// The fabric has cleared the virtual link. The first time one may log in again at once. If it clears that soon, too, as
+    /// it does when someone else logs in by the same WWPN, waits grow: else both would throw each other out without end.
+    pub(crate) fn cleared(&mut self, now: Instant) {
+        self.link_lost();
+        if now.since(self.accepted_at) >= LASTING {
+            self.clearings.reset();
+        }
+        let is_first = self.clearings.failures() == 0;
+        let until = now + self.clearings.fail();
+        if !is_first {
+            self.state = State::Waiting { until };
+        }
+    }
+
     /// Logs out. Ends with [`FabricEvent::LoggedOut`], at once where there is no login.
     pub(crate) fn shutdown(&mut self) {
         let Some(session) = self.session().copied() else {
@@ -212,6 +232,7 @@ impl FabricLogin {
             State::LoggingIn => match self.judge_login(outcome, granted_mac) {
                 Ok(session) => {
                     self.backoff.reset();
+                    self.accepted_at = now;
                     self.events.push_back(FabricEvent::LoggedIn(session));
                     self.register(session);
                 }

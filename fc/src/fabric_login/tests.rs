@@ -232,6 +232,39 @@ fn every_transition_is_as_the_table_says() {
     assert_eq!(table, TABLE, "\n{table}");
 }
 
+/// Is accepted, and thrown out after so long; how long it waits then.
+fn thrown_out(login: &mut FabricLogin, now: &mut Instant, after: Duration) -> Duration {
+    login.handle_outcome(*now, good_answer(login), Some(MAC));
+    *now = *now + after;
+    login.cleared(*now);
+    if login.phase() == Phase::Offline {
+        login.start();
+        return Duration::ZERO;
+    }
+    let waits = login.poll_timeout().unwrap().since(*now);
+    login.start();
+    assert_eq!(login.phase(), Phase::Waiting, "that there is an FCF is no reason");
+    *now = *now + waits;
+    login.handle_timeout(*now);
+    assert_eq!(login.phase(), Phase::LoggingIn);
+    waits
+}
+
+/// As two that log in by one WWPN do to each other.
+#[test]
+fn who_is_thrown_out_again_and_again_waits_ever_longer() {
+    let (mut login, mut now) = (login_after(0), Instant::ZERO);
+    for expected in [0, 2, 4, 8, 16, 30, 30].map(Duration::from_secs) {
+        let waits = thrown_out(&mut login, &mut now, Duration::from_millis(1));
+        assert!((expected..=expected * 5 / 4).contains(&waits), "{waits:?}");
+    }
+    // A login that has lasted is another matter.
+    for after in [LASTING, LASTING] {
+        assert_eq!(thrown_out(&mut login, &mut now, after), Duration::ZERO);
+    }
+    assert!(thrown_out(&mut login, &mut now, Duration::from_secs(1)) < Duration::from_secs(3));
+}
+
 #[test]
 fn what_the_fabric_grants_is_checked() {
     type Spoil = fn(&mut Login, &mut FcId, &mut Option<MacAddr>);

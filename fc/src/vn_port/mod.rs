@@ -178,6 +178,14 @@ impl VnPort {
         self.exchanges.reset(now);
     }
 
+    /// The FCF has cleared the virtual link. As [`Self::link_lost`], and ends waiting to log in again where that happens
+    /// again and again.
+    pub fn link_cleared(&mut self, now: Instant) {
+        self.network.link_cleared(now);
+        self.drive_network(now);
+        self.exchanges.reset(now);
+    }
+
     /// Logs out of every remote port and of the fabric. Ends with [`Event::Offline`], at once without a login.
     pub fn shutdown(&mut self, now: Instant) {
         for (id, mut entry) in core::mem::take(&mut self.ports) {

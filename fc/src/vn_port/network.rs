@@ -8,6 +8,7 @@ use crate::time::Instant;
 use crate::wire::MacAddr;
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "those that there are thousands of are all of the large one")]
 pub(super) enum Network {
     /// A fabric, by its login and name server.
     Fabric(FabricLogin),
@@ -61,6 +62,13 @@ impl Network {
         match self {
             Self::Fabric(fabric) => fabric.link_lost(),
             Self::Vn2vn(neighbourhood) => neighbourhood.end(LogoutReason::LinkLost),
+        }
+    }
+
+    pub(super) fn link_cleared(&mut self, now: Instant) {
+        match self {
+            Self::Fabric(fabric) => fabric.cleared(now),
+            Self::Vn2vn(_) => self.link_lost(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! with NBD clients, and files that are the SAN's disks.
 
 mod changes;
+mod mobility;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,7 +16,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use tests::{built, have_root, in_network_namespace, skip, start_san, veth_pair};
+use tests::{built, have_root, in_network_namespace, ip, skip, start_san, veth_pair};
 use xfcoe::san_thread::SanThread;
 
 static XFCOE: LazyLock<PathBuf> = LazyLock::new(|| built("xfcoe", "xfcoe"));
@@ -26,21 +27,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const DISK_LEN: u64 = 16 << 20;
 const DISKS: [&str; 5] = ["host", "shared-1", "shared-2", "vm1", "vm2"];
 
+/// Hosts and the SAN are at a switch.
+const SWITCH: &str = "switch0";
+const SAN: &str = "san0";
+
 /// A daemon that runs as an example says, and the SAN of the examples.
 struct Model {
     folder: PathBuf,
     daemon: Child,
+    /// Another host has none.
     san: Option<SanThread>,
 }
 
 impl Model {
     /// Starts them, and waits until the exports are served.
     fn start(example: &str) -> Self {
-        veth_pair("host0", "san0", 2500);
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("xfcoe-model-{}-{number}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        ip(&["link", "add", SWITCH, "type", "bridge"]);
+        ip(&["link", "set", SWITCH, "mtu", "2500", "addrgenmode", "none", "up"]);
+        plug(SAN);
+        let folder = new_folder();
         for disk in DISKS {
             File::create(folder.join(format!("{disk}.img"))).unwrap().set_len(DISK_LEN).unwrap();
         }
@@ -48,14 +53,8 @@ impl Model {
         for lun in &mut config.targets[0].luns {
             lun.file = lun.file.take().map(|file| folder.join(file));
         }
-        let san = start_san("san0", config);
-        let text = fs::read_to_string(path_of(example)).unwrap().replace("\"eth0\"", "\"host0\"");
-        let text = text.replace("/run/xfcoe", folder.to_str().unwrap());
-        let control = format!("[control]\npath = \"{}/control\"\n", folder.display());
-        fs::write(folder.join("run.toml"), text.replace("[control]\n", &control)).unwrap();
-        let mut daemon = Command::new(&*XFCOE);
-        let daemon =
-            daemon.args(["run", "-c"]).arg(folder.join("run.toml")).stdout(Stdio::null()).spawn().unwrap();
+        let san = start_san(SAN, config);
+        let daemon = start_daemon("host0", &folder, &fs::read_to_string(path_of(example)).unwrap());
         let model = Self { folder, daemon, san: Some(san) };
         model.wait_for("exports", &["export", "list"], |answer| {
             let exports = answer["exports"].as_array().expect("a list");
@@ -153,6 +152,32 @@ impl Drop for Model {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn new_folder() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("xfcoe-model-{}-{number}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// An interface at the switch.
+fn plug(interface: &str) {
+    let port = format!("to-{interface}");
+    veth_pair(interface, &port, 2500);
+    ip(&["link", "set", &port, "master", SWITCH]);
+}
+
+/// A host at the switch, whose daemon runs by this configuration and has its sockets in the folder.
+fn start_daemon(interface: &str, folder: &Path, config: &str) -> Child {
+    plug(interface);
+    let text = config.replace("\"eth0\"", &format!("\"{interface}\""));
+    let text = text.replace("/run/xfcoe", folder.to_str().unwrap());
+    let control = format!("[control]\npath = \"{}/control\"\n", folder.display());
+    let file = folder.join("run.toml");
+    fs::write(&file, text.replace("[control]\n", &control)).unwrap();
+    Command::new(&*XFCOE).args(["run", "-c"]).arg(file).stdout(Stdio::null()).spawn().unwrap()
 }
 
 fn path_of(example: &str) -> PathBuf {
