@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod buffers;
 mod clients;
 mod export;
 pub mod nbd;

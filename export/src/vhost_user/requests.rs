@@ -4,6 +4,7 @@ use super::FrontEndError;
 use super::chain::{Chain, Table};
 use super::request::{HEADER_LEN, ID_LEN, Request, Status, Work};
 use crate::block::{BlockError, Finished, Geometry, Operation};
+use crate::buffers::Buffers;
 use crate::export::Counters;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -102,7 +103,7 @@ impl Requests {
             ready: VecDeque::with_capacity(MAX_REQUESTS),
             out: 0,
             out_len: 0,
-            buffers: Buffers::default(),
+            buffers: Buffers::new(QUEUE_DEPTH, MAX_OUT_LEN),
             counters,
         }
     }
@@ -289,34 +290,5 @@ impl Chain {
     ) -> Result<Ended, FrontEndError> {
         self.write(memory, self.writable_len() - 1, &[status as u8])?;
         Ok(Ended { origin, written: u32::try_from(written + 1).unwrap_or(u32::MAX) })
-    }
-}
-
-/// Buffers to be used again: no more than can be out.
-#[derive(Default)]
-struct Buffers {
-    free: Vec<Box<[u8]>>,
-    len: usize,
-}
-
-impl Buffers {
-    /// A buffer with anything in it.
-    fn take(&mut self, len: usize) -> Box<[u8]> {
-        match self.free.iter().rposition(|buffer| buffer.len() == len) {
-            Some(at) => {
-                self.len -= len;
-                self.free.swap_remove(at)
-            }
-            None => vec![0; len].into(),
-        }
-    }
-
-    fn give_back(&mut self, buffer: Box<[u8]>) {
-        while self.free.len() == QUEUE_DEPTH || self.len + buffer.len() > MAX_OUT_LEN {
-            let Some(oldest) = self.free.pop() else { return };
-            self.len -= oldest.len();
-        }
-        self.len += buffer.len();
-        self.free.push(buffer);
     }
 }
