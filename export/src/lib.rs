@@ -10,6 +10,7 @@ mod buffers;
 mod clients;
 mod export;
 pub mod nbd;
+pub mod ublk;
 pub mod vhost_user;
 
 pub use block::{BlockDevice, BlockError, BlockQueue, Finished, Geometry, Operation};

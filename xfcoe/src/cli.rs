@@ -149,11 +149,14 @@ pub struct ExportAdd {
     #[arg(long, value_name = "NAME")]
     pub identity: Option<String>,
     /// Where NBD clients connect: unix:/run/xfcoe/disk.sock, or tcp:127.0.0.1:10809
-    #[arg(long, value_name = "ADDRESS", required_unless_present = "vhost_user")]
+    #[arg(long, value_name = "ADDRESS", required_unless_present_any = ["vhost_user", "ublk"])]
     pub nbd: Option<Address>,
     /// The socket of a vhost-user-blk device: /run/xfcoe/vm1-blk.sock
     #[arg(long, value_name = "PATH", conflicts_with = "nbd")]
     pub vhost_user: Option<PathBuf>,
+    /// The number of a block device of this machine: 0 for /dev/ublkb0
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["nbd", "vhost_user"])]
+    pub ublk: Option<u32>,
     /// vhost-user: take memory that can be cut short, by which front ends could end the daemon
     #[arg(long, requires = "vhost_user")]
     pub any_memory: bool,

@@ -3,6 +3,7 @@
 use super::there_are;
 use crate::cli::{Amount, LunName};
 use crate::sockets::Access;
+use export::ublk::{self, UblkError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -67,12 +68,15 @@ pub struct ExportConfig {
     /// Whether writes are refused.
     #[serde(default)]
     pub read_only: bool,
-    /// Where NBD clients connect. This, or `vhost_user`.
+    /// Where NBD clients connect. This, or `vhost_user`, or `ublk`.
     #[serde(default)]
     pub nbd: Option<Address>,
     /// The socket of a vhost-user-blk device.
     #[serde(default)]
     pub vhost_user: Option<PathBuf>,
+    /// The number of a block device of this machine.
+    #[serde(default)]
+    pub ublk: Option<u32>,
     /// Whether vhost-user front ends may have memory of a kind that they could end us with.
     #[serde(default)]
     pub any_memory: bool,
@@ -153,6 +157,8 @@ pub enum Outlet {
     Nbd(Address),
     /// As a vhost-user-blk device, at a socket of its own.
     VhostUser(PathBuf),
+    /// As the block device of this number.
+    Ublk(u32),
 }
 
 impl Outlet {
@@ -160,7 +166,7 @@ impl Outlet {
     fn socket(&self) -> Option<&Path> {
         match self {
             Self::Nbd(Address::Unix(path)) | Self::VhostUser(path) => Some(path),
-            Self::Nbd(Address::Tcp(_)) => None,
+            Self::Nbd(Address::Tcp(_)) | Self::Ublk(_) => None,
         }
     }
 }
@@ -170,6 +176,7 @@ impl Display for Outlet {
         match self {
             Self::Nbd(address) => address.fmt(f),
             Self::VhostUser(path) => write!(f, "vhost-user:{}", path.display()),
+            Self::Ublk(number) => f.write_str(&ublk::path(*number)),
         }
     }
 }
@@ -180,14 +187,15 @@ impl ExportConfig {
     /// # Errors
     /// If it isn't one outlet.
     pub fn outlet(&self) -> Result<Outlet, String> {
-        match (&self.nbd, &self.vhost_user) {
-            (Some(address), None) => Ok(Outlet::Nbd(address.clone())),
-            (None, Some(path)) if (1..=MAX_SOCKET_PATH_LEN).contains(&path.as_os_str().len()) => {
+        match (&self.nbd, &self.vhost_user, self.ublk) {
+            (Some(address), None, None) => Ok(Outlet::Nbd(address.clone())),
+            (None, Some(path), None) if (1..=MAX_SOCKET_PATH_LEN).contains(&path.as_os_str().len()) => {
                 Ok(Outlet::VhostUser(path.clone()))
             }
-            (None, Some(path)) => Err(long_path(path.as_os_str().len())),
+            (None, Some(path), None) => Err(long_path(path.as_os_str().len())),
+            (None, None, Some(number)) => Ok(Outlet::Ublk(number)),
             _ => Err(format!(
-                "export `{}` is to have one of `nbd` and `vhost_user`: where it is had",
+                "export `{}` is to have one of `nbd`, `vhost_user` and `ublk`: where it is had",
                 self.name
             )),
         }
@@ -211,9 +219,16 @@ impl ExportConfig {
             return Err(format!("export `{name}` has a length of 0: leave it out for all that the LUN has"));
         }
         match self.outlet()? {
-            Outlet::Nbd(_) if self.any_memory => {
-                Err(format!("export `{name}`: any_memory is for vhost_user, and means nothing for nbd"))
+            Outlet::Nbd(_) | Outlet::Ublk(_) if self.any_memory => {
+                Err(format!("export `{name}`: any_memory is for vhost_user, and means nothing for others"))
             }
+            Outlet::Ublk(_) if !ublk::IS_BUILT => Err(format!("export `{name}`: {}", UblkError::NotBuilt)),
+            Outlet::Ublk(number) if number >= ublk::MAX_DEVICES => {
+                Err(format!("export `{name}`: ublk devices have numbers below {}", ublk::MAX_DEVICES))
+            }
+            Outlet::Ublk(_) if self.owner.is_some() || self.group.is_some() => Err(format!(
+                "export `{name}`: owner and group are for sockets; who may open a block device is for udev to say"
+            )),
             _ => Ok(()),
         }
     }
@@ -249,6 +264,8 @@ impl ExportConfig {
                     other.name
                 ));
             }
+        } else if outlet == others && matches!(outlet, Outlet::Ublk(_)) {
+            return Err(format!("exports `{name}` and `{}` can't both be {outlet}", other.name));
         } else if let Some(socket) = outlet.socket()
             && others.socket() == Some(socket)
         {
@@ -357,114 +374,4 @@ impl Serialize for Amount {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Config, parse};
-
-    fn parsed(text: &str) -> Result<Config, String> {
-        let text = format!("[port.a]\ninterface = \"eth0\"\n{text}");
-        parse(Path::new("run.toml"), &text, Config::check).map_err(|error| error.to_string())
-    }
-
-    fn export(name: &str, rest: &str) -> String {
-        format!("[[export]]\nname = \"{name}\"\n{}\n", rest.trim_end())
-    }
-
-    const ID: &str = "lun = \"naa.6001405\"\nnbd = \"unix:/run/a\"\n";
-
-    #[test]
-    fn exports_and_control_are_read() {
-        let all = "lun = \"20:00:02:fc:f0:00:01:01/3\"\noffset = 4096\nlength = \"1GiB\"\nread_only = true\n\
-                   nbd = \"tcp:[::1]:10809\"\nowner = \"root\"\ngroup = \"disk\"";
-        let config =
-            parsed(&format!("[control]\ngroup = \"adm\"\n{}{}", export("a", ID), export("b", all))).unwrap();
-        let control = config.control.unwrap();
-        assert_eq!(control.path, Path::new(DEFAULT_CONTROL));
-        assert_eq!(control.access(), Access { owner: None, group: Some("adm".into()) });
-        let [a, b] = &config.export[..] else { panic!("two") };
-        let (a, b) = (a.get_ref(), b.get_ref());
-        assert_eq!((a.offset, a.length, a.read_only), (Amount::Bytes(0), None, false));
-        assert_eq!(
-            (&a.lun, &a.nbd),
-            (&LunName::Identifier("naa.6001405".into()), &Some(Address::Unix("/run/a".into())))
-        );
-        assert_eq!(
-            (b.offset, b.length, b.read_only),
-            (Amount::Bytes(4096), Some(Amount::Bytes(1 << 30)), true)
-        );
-        assert_eq!(b.outlet().unwrap().to_string(), "tcp:[::1]:10809");
-        assert_eq!(b.lun.to_string(), "20:00:02:fc:f0:00:01:01/3");
-    }
-
-    #[test]
-    fn an_order_is_what_the_file_says() {
-        let text = export("a", &format!("{ID}offset = \"8blocks\""));
-        let config = parsed(&text).unwrap().export.remove(0).into_inner();
-        let json = serde_json::to_string(&config).unwrap();
-        assert_eq!(serde_json::from_str::<ExportConfig>(&json).unwrap(), config, "{json}");
-    }
-
-    #[test]
-    fn what_can_not_be_is_refused_with_its_line() {
-        let two = |one: &str, other: &str| {
-            format!("{}{}", export("a", &format!("{ID}{one}")), export("b", &format!("{ID}{other}")))
-        };
-        for (text, said) in [
-            (export("", ID), "run.toml:3: an export's name has 1 to 255 bytes and no control characters"),
-            (export("a", &format!("{ID}length = 0")), "run.toml:3: export `a` has a length of 0"),
-            (format!("{}{}", export("a", ID), export("a", ID)), "run.toml:7: there is an export `a` already"),
-            (export("a", "nbd = \"unix:/a\""), "run.toml:3: the key `lun` is missing here"),
-            (
-                export("a", "lun = \"naa.6\""),
-                "run.toml:3: export `a` is to have one of `nbd` and `vhost_user`",
-            ),
-            (
-                export("a", &format!("{ID}vhost_user = \"/run/b\"")),
-                "is to have one of `nbd` and `vhost_user`",
-            ),
-            (export("a", &format!("{ID}any_memory = true")), "any_memory is for vhost_user"),
-            (
-                export("a", &format!("lun = \"naa.6\"\nvhost_user = \"{}\"", "x".repeat(108))),
-                "run.toml:3: a unix socket's path has",
-            ),
-            (
-                format!("{}{}", export("a", ID), export("b", "lun = \"naa.7\"\nvhost_user = \"/run/a\"")),
-                "run.toml:7: exports `b` and `a` can't both be at /run/a",
-            ),
-            (export("a", "nbd = \"/run/a\""), "run.toml:5: `/run/a` is no address: expected such as"),
-            (
-                export("a", "nbd = \"tcp:0.0.0.0:10809\""),
-                "run.toml:5: 0.0.0.0:10809 is not a loopback address",
-            ),
-            (export("a", "nbd = \"tcp:192.168.0.1:10809\""), "there is no TLS"),
-            (
-                export("a", &format!("nbd = \"unix:{}\"", "x".repeat(108))),
-                "run.toml:5: a unix socket's path has",
-            ),
-            (export("a", "lun = \"20:00/1\""), "run.toml:5: `20:00` is no target's port name"),
-            (export("a", "offset = -1"), "run.toml:5: expected bytes such as 4096, \"64KiB\""),
-            (export("a", "size = 1"), "run.toml:5: unknown key `size`"),
-            (
-                two("", ""),
-                "run.toml:7: exports `b` and `a` overlap on LUN naa.6001405, and both may be written",
-            ),
-            (two("length = \"8blocks\"", "offset = \"7blocks\""), "overlap"),
-            (
-                two("owner = \"a\"\nread_only = true", ""),
-                "run.toml:9: export `b` shares unix:/run/a with `a`",
-            ),
-        ] {
-            let error = parsed(&text).unwrap_err();
-            assert!(error.contains(said), "{text}: {error}");
-        }
-        for text in [
-            two("read_only = true", ""),
-            two("length = \"8blocks\"", "offset = \"8blocks\""),
-            two("length = \"1MiB\"", "offset = \"1MiB\""),
-            // Only the LUN can tell.
-            two("length = \"1MiB\"", "offset = \"8blocks\""),
-        ] {
-            parsed(&text).unwrap();
-        }
-    }
-}
+mod tests;

@@ -449,7 +449,11 @@ mod tests {
         let is_key = |rest: &&str| !rest.starts_with(' ');
         let keys: Vec<_> =
             rest.lines().map(|line| line.strip_prefix('#').filter(is_key).unwrap_or(line)).collect();
-        let text = format!("{before}[[identity]]{}", keys.join("\n"));
+        let mut text = format!("{before}[[identity]]{}", keys.join("\n"));
+        if !export::ublk::IS_BUILT {
+            let ublk = text.rfind("[[export]]").unwrap();
+            assert!(text.split_off(ublk).contains("ublk = 0"));
+        }
         let config: Config = parse(&example, &text, Config::check).unwrap();
         assert_eq!(config.export[0].get_ref().group.as_deref(), Some("kvm"));
         assert_eq!(config.identity[0].get_ref().name, "vm1");

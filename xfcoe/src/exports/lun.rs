@@ -107,6 +107,18 @@ impl Lun {
         self.blocks.clone()
     }
 
+    /// What it is called whenever there is a daemon, and whoever names it.
+    pub(super) fn lasting_name(&self) -> String {
+        let Seen { identity, info, paths, .. } = &self.then;
+        let Range { start, end } = self.blocks;
+        let disk = match (&info.id, paths.first()) {
+            (Some(id), _) => id.clone(),
+            (None, Some(path)) => format!("{}/{} for {identity:?}", path.target, path.id.lun),
+            (None, None) => self.name.to_string(),
+        };
+        format!("{disk}, blocks {start} to {end}")
+    }
+
     /// Whether both could write the same block.
     pub(super) fn collides(&self, other: &Self) -> bool {
         let overlap = self.blocks.start < other.blocks.end && other.blocks.start < self.blocks.end;
@@ -207,6 +219,7 @@ mod tests {
             read_only: false,
             nbd: Some(Address::Unix("/a".into())),
             vhost_user: None,
+            ublk: None,
             any_memory: false,
             owner: None,
             group: None,

@@ -10,7 +10,7 @@ pub(crate) use status::{ExportStatus, Note};
 use crate::config::{Address, ExportConfig, Outlet, there_are};
 use crate::sockets::{self, Accept, SocketFile};
 use export::vhost_user::Trust;
-use export::{Export, nbd, vhost_user};
+use export::{Export, nbd, ublk, vhost_user};
 use initiator::Disk;
 use lun::{Lun, Seen, Verdict};
 use status::State;
@@ -48,9 +48,11 @@ enum Phase {
 struct Serving {
     export: Arc<Export>,
     lun: Lun,
+    /// Whether it can be had: a block device takes a moment.
+    is_live: bool,
 }
 
-/// Where clients connect.
+/// Where clients connect, or the device that is there instead.
 struct Served {
     server: Server,
     _file: Option<SocketFile>,
@@ -59,6 +61,7 @@ struct Served {
 enum Server {
     Nbd(Arc<nbd::Server>),
     VhostUser(Arc<vhost_user::Server>),
+    Ublk(ublk::Server),
 }
 
 /// What keeps an export from being served.
@@ -80,6 +83,7 @@ impl Exports {
                 sockets::check(path, &config.access()).map_err(|error| error.to_string())
             }
             Outlet::Nbd(Address::Tcp(address)) => listen_tcp(*address).map(|_| ()),
+            Outlet::Ublk(_) => ublk::check().map_err(|error| error.to_string()),
         }
     }
 
@@ -97,17 +101,22 @@ impl Exports {
         Ok(())
     }
 
-    /// Removes an export. Its clients' connections end; what is out then is still finished.
+    /// Removes an export. Its clients' connections end; what is out then is still finished. A block device goes, also one
+    /// that an earlier daemon has left where this export was to be.
     ///
     /// # Errors
-    /// If there is none of that name.
+    /// If there is none of that name, or what was left doesn't go.
     pub(crate) fn remove(&mut self, name: &str) -> Result<(), String> {
         let Some(entry) = self.entries.remove(name) else {
             let there = there_are(self.entries.keys());
             return Err(format!("there is no export `{name}`; {there}"));
         };
-        if let Phase::Serving(serving) = entry.phase {
-            self.close(&entry.outlet, serving);
+        match (entry.phase, &entry.outlet) {
+            (Phase::Serving(serving), outlet) => self.close(outlet, serving),
+            (Phase::Waiting | Phase::Ended, Outlet::Ublk(number)) => {
+                ublk::remove_orphan(*number).map_err(|error| error.to_string())?;
+            }
+            (Phase::Waiting | Phase::Ended, _) => {}
         }
         Ok(())
     }
@@ -147,17 +156,20 @@ impl Exports {
             let entry = &self.entries[&name];
             let (phase, trouble) = match &entry.phase {
                 Phase::Ended => continue,
-                Phase::Serving(serving) => match serving.lun.judge(&seen) {
-                    Verdict::Good => (None, None),
-                    Verdict::Trouble(trouble) => (None, Some(trouble)),
-                    Verdict::Other(trouble) => (Some(Phase::Ended), Some(trouble)),
+                Phase::Serving(serving) => match (serving.lun.judge(&seen), self.device_at(&entry.outlet)) {
+                    (Verdict::Other(trouble), _) => (Some(Phase::Ended), Some(trouble)),
+                    (_, Err(trouble)) => (Some(Phase::Ended), Some(trouble)),
+                    (Verdict::Trouble(trouble), Ok(_)) => (None, Some(trouble)),
+                    (Verdict::Good, Ok(trouble)) => (None, trouble),
                 },
                 Phase::Waiting => {
-                    let config = entry.config.clone();
+                    let (config, outlet) = (entry.config.clone(), entry.outlet.clone());
                     let meant = disks.iter().zip(&seen).find(|(_, seen)| seen.is_meant_by(&config));
                     match meant.map(|(disk, seen)| self.start(&config, disk, seen)) {
                         None => (None, Some(format!("LUN {} is not there yet{}", config.lun, by(&config)))),
-                        Some(Ok(serving)) => (Some(Phase::Serving(serving)), None),
+                        Some(Ok(serving)) => {
+                            (Some(Phase::Serving(serving)), self.device_at(&outlet).unwrap_or_else(Some))
+                        }
                         Some(Err(Hindrance::Passing)) => continue,
                         Some(Err(Hindrance::Lasting(why))) => (None, Some(why)),
                     }
@@ -174,13 +186,14 @@ impl Exports {
 
     /// Those to whom clients come.
     pub(crate) fn servers(&self) -> Vec<Arc<dyn Accept>> {
-        let server = |served: &Served| -> Arc<dyn Accept> {
+        let server = |served: &Served| -> Option<Arc<dyn Accept>> {
             match &served.server {
-                Server::Nbd(server) => Arc::clone(server) as _,
-                Server::VhostUser(server) => Arc::clone(server) as _,
+                Server::Nbd(server) => Some(Arc::clone(server) as _),
+                Server::VhostUser(server) => Some(Arc::clone(server) as _),
+                Server::Ublk(_) => None,
             }
         };
-        self.outlets.values().map(server).collect()
+        self.outlets.values().filter_map(server).collect()
     }
 
     /// How they stand, in the order of their names.
@@ -193,12 +206,18 @@ impl Exports {
         self.entries.get(name).map(Entry::status)
     }
 
-    /// Ends all, and waits for what is out, for `timeout` at most.
+    /// Ends all, and waits for what is out, for `timeout` at most. Block devices that are in use stay, for the next daemon.
     pub(crate) fn end(&mut self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
-        let names: Vec<_> = self.entries.keys().cloned().collect();
-        for name in names {
-            self.remove(&name).expect("it is there");
+        for served in self.outlets.values() {
+            if let Server::Ublk(server) = &served.server {
+                server.leave();
+            }
+        }
+        for entry in std::mem::take(&mut self.entries).into_values() {
+            if let Phase::Serving(serving) = entry.phase {
+                self.close(&entry.outlet, serving);
+            }
         }
         for serving in &self.closing {
             serving.export.wait_for_end(deadline.saturating_duration_since(Instant::now()));
@@ -219,12 +238,12 @@ impl Exports {
         }
         let device = DiskDevice::new(disk.clone(), lun.range(), config.read_only);
         let export = Arc::new(Export::new(config.name.clone(), Arc::new(device)));
-        self.serve(config, &export).map_err(Hindrance::Lasting)?;
-        Ok(Box::new(Serving { export, lun }))
+        self.serve(config, &export, &lun).map_err(Hindrance::Lasting)?;
+        Ok(Box::new(Serving { export, lun, is_live: false }))
     }
 
     /// Hands an export out where its configuration says.
-    fn serve(&mut self, config: &ExportConfig, export: &Arc<Export>) -> Result<(), String> {
+    fn serve(&mut self, config: &ExportConfig, export: &Arc<Export>, lun: &Lun) -> Result<(), String> {
         let outlet = config.outlet()?;
         if let Some(Served { server: Server::Nbd(server), .. }) = self.outlets.get(&outlet) {
             server.add(Arc::clone(export));
@@ -251,15 +270,43 @@ impl Exports {
                     .map_err(|error| error.to_string())?;
                 Served { server: Server::VhostUser(server.into()), _file: Some(file) }
             }
+            Outlet::Ublk(number) => {
+                let server = ublk::Server::start(Arc::clone(export), *number, &lun.lasting_name())
+                    .map_err(|error| error.to_string())?;
+                Served { server: Server::Ublk(server), _file: None }
+            }
         };
         self.outlets.insert(outlet, served);
         Ok(())
     }
 
+    /// What keeps an export from being had where it is served, if anything does.
+    ///
+    /// # Errors
+    /// Why it can't be had any more.
+    fn device_at(&self, outlet: &Outlet) -> Result<Option<String>, String> {
+        let Some(Served { server: Server::Ublk(server), .. }) = self.outlets.get(outlet) else {
+            return Ok(None);
+        };
+        match server.state() {
+            ublk::State::Live => Ok(None),
+            ublk::State::Starting => Ok(Some(format!("{outlet} is being made"))),
+            ublk::State::Hindered(why) => Ok(Some(why)),
+            ublk::State::Ended(why) => Err(format!(
+                "{outlet} is gone{}: remove the export and add it again",
+                why.map_or_else(String::new, |why| format!(" ({why})"))
+            )),
+        }
+    }
+
     fn update(&mut self, name: &str, phase: Option<Phase>, trouble: Option<String>) {
+        let is_live = self.device_at(&self.entries[name].outlet) == Ok(None);
         let entry = self.entries.get_mut(name).expect("it is there");
-        let begins = matches!(phase, Some(Phase::Serving(_)));
         let old = phase.map(|phase| std::mem::replace(&mut entry.phase, phase));
+        let begins = match &mut entry.phase {
+            Phase::Serving(serving) => is_live && !std::mem::replace(&mut serving.is_live, is_live),
+            Phase::Waiting | Phase::Ended => false,
+        };
         if begins || entry.trouble != trouble {
             let text = match (&trouble, entry.serving()) {
                 (Some(trouble), _) => trouble.clone(),
@@ -281,7 +328,7 @@ impl Exports {
                 server.remove(serving.export.name());
                 server.is_empty()
             }
-            Server::VhostUser(_) => true,
+            Server::VhostUser(_) | Server::Ublk(_) => true,
         };
         if is_empty {
             self.outlets.remove(outlet);
@@ -301,8 +348,8 @@ impl Entry {
 
     fn status(&self) -> ExportStatus {
         let state = match self.phase {
-            Phase::Waiting => State::Waiting,
-            Phase::Serving(_) => State::Serving,
+            Phase::Serving(ref serving) if serving.is_live => State::Serving,
+            Phase::Waiting | Phase::Serving(_) => State::Waiting,
             Phase::Ended => State::Ended,
         };
         let export = self.serving().map(|serving| &*serving.export);
