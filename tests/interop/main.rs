@@ -79,6 +79,11 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
     let image = Image::prepare(kernel)?;
     let mut all_went_well = true;
     for scenario in chosen {
+        let Scenario { name, least, .. } = scenario;
+        if kernel < *least {
+            ::tests::skip(&format!("{name} takes Linux {least}: KERNEL={least} ./x interop {name}"));
+            continue;
+        }
         let outcome = play(scenario, kernel, &image)?;
         print(cli.json, &outcome, outcome.to_json())?;
         all_went_well &= outcome.result.is_ok();

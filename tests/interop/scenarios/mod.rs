@@ -29,9 +29,11 @@ mod npiv;
 mod outage;
 mod scsi;
 mod target;
+mod ublk;
 mod vhost_user;
 mod vn2vn;
 
+use crate::image::Kernel;
 use crate::lab::Lab;
 use crate::report::Figures;
 use san::{LunConfig, SanConfig, TargetConfig};
@@ -46,6 +48,8 @@ pub(crate) struct Scenario {
     pub(crate) shows: &'static str,
     /// Whether `./x test` runs it.
     pub(crate) quick: bool,
+    /// The first of the kernels that have what it takes.
+    pub(crate) least: Kernel,
     /// The LAN's MTU.
     pub(crate) mtu: u32,
     /// Plays it.
@@ -58,6 +62,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "fabric",
         shows: "Linux logs in to our FCF, makes a file system on our disk, and finds its files again",
         quick: true,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: fabric::run,
     },
@@ -65,6 +70,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "vn2vn",
         shows: "the same without a switch, again when its link was down, and when the SAN is another one",
         quick: false,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: vn2vn::run,
     },
@@ -72,6 +78,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "npiv",
         shows: "a second identity of Linux's port logs in by FDISC, sees its own disk, and goes",
         quick: true,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: npiv::run,
     },
@@ -79,6 +86,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "scsi",
         shows: "sg3-utils agree with what our target answers, and resets end well",
         quick: true,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: scsi::run,
     },
@@ -86,6 +94,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "outage",
         shows: "Linux writes on when its link was down, its virtual link cleared, our FCF another one",
         quick: true,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: outage::run,
     },
@@ -93,6 +102,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "death",
         shows: "a guest that dies under I/O loses its session by the missing keep-alives, and is served again",
         quick: false,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: death::run,
     },
@@ -100,6 +110,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "beside",
         shows: "Linux in a guest and our initiator on its host, on one bridge, each with its own disk",
         quick: false,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: beside::run,
     },
@@ -107,6 +118,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "compare",
         shows: "what our initiator and Linux's make of the same target in one guest: IOPS, CPU time an I/O",
         quick: false,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: compare::veth::run,
     },
@@ -114,6 +126,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "compare-nic",
         shows: "the same with the target outside of the guest, which has CPUs of its own",
         quick: false,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: compare::nic::run,
     },
@@ -121,13 +134,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "vhost-user",
         shows: "a guest with disks by vhost-user-blk and by NBD of our daemon, which is killed under I/O",
         quick: false,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: vhost_user::run,
+    },
+    Scenario {
+        name: "ublk",
+        shows: "a kernel whose disks are of our daemon, by ublk, which is killed and stopped under a file system",
+        quick: false,
+        least: Kernel::V6_12,
+        mtu: MTU,
+        run: ublk::run,
     },
     Scenario {
         name: "target-vn2vn",
         shows: "Linux's target without a switch: data, refusals, both orders of WWPNs, links that come back",
         quick: true,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: target::vn2vn::run,
     },
@@ -135,6 +158,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "target-fabric",
         shows: "Linux's target by way of our FCF: data, refusals, a target that goes and comes",
         quick: false,
+        least: Kernel::V6_1,
         mtu: MTU,
         run: target::fabric::run,
     },
@@ -142,6 +166,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "mtu1500",
         shows: "Linux's target, and Linux with our SAN, where no frame fits that is longer than usual",
         quick: false,
+        least: Kernel::V6_1,
         mtu: 1500,
         run: target::mtu1500::run,
     },
