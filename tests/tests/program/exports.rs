@@ -64,7 +64,7 @@ impl World {
     }
 
     /// The same SAN, with another LUN.
-    fn restart_san(&mut self, lun: &str) {
+    pub(super) fn restart_san(&mut self, lun: &str) {
         self.san.0.kill().unwrap();
         self.san.0.wait().unwrap();
         self.san = start_san(&self.folder, &self.cable, lun);
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Waits until the daemon prints a line with these words.
-    fn wait_for(&self, words: &str) {
+    pub(super) fn wait_for(&self, words: &str) {
         wait_for(&self.lines, words);
     }
 

@@ -3,10 +3,11 @@
 use super::TARGET;
 use super::exports::{PATIENCE, World};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tests::noise;
-use tests::vhost_guest::{Ask, Guest, Wishes};
+use tests::vhost_guest::{Ask, Done, Guest, Wishes};
 
 const RINGS: usize = 2;
 const SLOTS: u16 = 32;
@@ -37,6 +38,17 @@ struct Out {
 }
 
 impl Busy {
+    /// Connects it, with something out in each slot.
+    fn start(world: &World, socket: &str) -> Self {
+        let guest = Guest::new(Wishes { rings: RINGS, size: SLOTS * 4, ..Wishes::default() });
+        let mut busy = Self { guest, out: BTreeMap::new(), blocks: BTreeMap::new(), requests: 0 };
+        connect(&mut busy.guest, world, socket);
+        for (ring, slot) in (0..RINGS).flat_map(|ring| (0..SLOTS).map(move |slot| (ring, slot))) {
+            busy.submit(ring, slot);
+        }
+        busy
+    }
+
     fn submit(&mut self, ring: usize, slot: u16) {
         self.requests += 1;
         let own = (ring as u64 * u64::from(SLOTS) + u64::from(slot)) * BLOCKS;
@@ -87,11 +99,26 @@ impl Busy {
         }
         ended
     }
+
+    /// Waits for what is out, and reads all blocks again.
+    fn end(&mut self) {
+        let begin = Instant::now();
+        while !self.out.is_empty() {
+            assert!(begin.elapsed() < PATIENCE, "{} requests never end", self.out.len());
+            (0..RINGS).for_each(|ring| _ = self.take(ring));
+            sleep(Duration::from_millis(1));
+        }
+        for (block, seed) in std::mem::take(&mut self.blocks) {
+            let ask = Ask::Read(block * BLOCK_SECTORS, BLOCK_LEN);
+            assert_eq!(self.guest.request(0, &ask, PATIENCE).status, 0);
+            assert!(self.guest.bytes(0, 0, BLOCK_LEN) == noise(BLOCK_LEN as usize, seed), "block {block}");
+        }
+    }
 }
 
 /// Connects as QEMU does: again and again.
-fn connect(guest: &mut Guest, world: &World) {
-    let (begin, socket) = (Instant::now(), world.folder.file("a"));
+fn connect(guest: &mut Guest, world: &World, socket: &str) {
+    let (begin, socket) = (Instant::now(), world.folder.file(socket));
     while let Err(error) = guest.connect(socket.as_ref()) {
         assert!(begin.elapsed() < PATIENCE, "{error}");
         sleep(Duration::from_millis(20));
@@ -104,12 +131,7 @@ fn a_daemon_that_is_killed_under_io_ends_each_request_once() {
         return;
     }
     let mut world = World::new(&export("length = \"64MiB\""));
-    let guest = Guest::new(Wishes { rings: RINGS, size: SLOTS * 4, ..Wishes::default() });
-    let mut busy = Busy { guest, out: BTreeMap::new(), blocks: BTreeMap::new(), requests: 0 };
-    connect(&mut busy.guest, &world);
-    for (ring, slot) in (0..RINGS).flat_map(|ring| (0..SLOTS).map(move |slot| (ring, slot))) {
-        busy.submit(ring, slot);
-    }
+    let mut busy = Busy::start(&world, "a");
     for kill in 0..KILLS {
         let ended = busy.work(Duration::from_millis(300 + 77 * kill as u64));
         assert!(ended > 100, "only {ended} requests have ended");
@@ -117,26 +139,76 @@ fn a_daemon_that_is_killed_under_io_ends_each_request_once() {
         busy.guest.disconnect();
         let out = busy.out.len();
         world.start_daemon();
-        connect(&mut busy.guest, &world);
+        connect(&mut busy.guest, &world, "a");
         assert_eq!(out, usize::from(SLOTS) * RINGS, "something is always out");
     }
-    let begin = Instant::now();
-    while !busy.out.is_empty() {
-        assert!(begin.elapsed() < PATIENCE, "{} requests never end", busy.out.len());
-        (0..RINGS).for_each(|ring| _ = busy.take(ring));
-        sleep(Duration::from_millis(1));
-    }
-    for (block, seed) in std::mem::take(&mut busy.blocks) {
-        let ask = Ask::Read(block * BLOCK_SECTORS, BLOCK_LEN);
-        assert_eq!(busy.guest.request(0, &ask, PATIENCE).status, 0);
-        assert!(busy.guest.bytes(0, 0, BLOCK_LEN) == noise(BLOCK_LEN as usize, seed), "block {block}");
-    }
+    busy.end();
     let status = world.order(&["status"]);
     let vm = &status["exports"][0];
     assert_eq!(
         (&vm["clients"], &vm["failed_requests"], &vm["clients_cut_off"]),
         (&1.into(), &0.into(), &0.into())
     );
+    busy.guest.disconnect();
+    world.end();
+}
+
+#[test]
+fn a_lun_that_shrinks_under_a_guest_fails_its_requests_and_nobody_elses() {
+    // As long as the LUN that the SAN begins with, so that it makes no difference which of them the daemon sees first.
+    const LEN: u64 = 256 << 20;
+    const SHRUNK_LEN: u64 = 1 << 20;
+    const IO_ERROR: u8 = 1;
+    if !tests::have_root() {
+        return;
+    }
+    let other = format!("[[export]]\nname = \"other\"\nlun = \"{TARGET}/1\"\nvhost_user = \"FOLDER/b\"\n");
+    let mut world = World::new(&format!("{}{other}", export("")));
+    let file = world.folder.file("disk");
+    File::create_new(&file).unwrap().set_len(LEN).unwrap();
+    let luns =
+        |len: u64| format!("size_bytes = {len}\n[[targets.luns]]\nfile = \"{file}\"\nsize_bytes = {LEN}");
+    world.restart_san(&luns(LEN));
+    world.wait_for("export other: 256.00 MiB of LUN");
+    let mut guest = Guest::new(Wishes { rings: 1, size: SLOTS * 4, ..Wishes::default() });
+    connect(&mut guest, &world, "a");
+    let mut busy = Busy::start(&world, "b");
+    assert!(busy.work(Duration::from_millis(300)) > 100);
+
+    world.fault(&["kill", TARGET]);
+    // Slots take turns: inside of what is left, and beyond.
+    let places = [0, SHRUNK_LEN - 4096, SHRUNK_LEN, LEN - 4096];
+    let sector = |slot: u16| places[usize::from(slot) % places.len()] / 512;
+    for slot in 0..SLOTS {
+        let is_read = (slot / places.len() as u16).is_multiple_of(2);
+        let ask = if is_read {
+            Ask::Read(sector(slot), BLOCK_LEN)
+        } else {
+            Ask::Write(sector(slot), vec![7; BLOCK_LEN as usize])
+        };
+        guest.submit(0, slot, &ask);
+    }
+    guest.kick(0);
+    busy.work(Duration::from_millis(100));
+    assert_eq!(guest.done(0), [], "they wait for the target");
+    world.restart_san(&luns(SHRUNK_LEN));
+    let mut done = Vec::new();
+    while done.len() < usize::from(SLOTS) {
+        done.extend(guest.wait(0, PATIENCE));
+    }
+    for Done { slot, status, .. } in done {
+        let expected = if sector(slot) * 512 < SHRUNK_LEN { 0 } else { IO_ERROR };
+        assert_eq!(status, expected, "the request at sector {}", sector(slot));
+    }
+    world.wait_for("export vm: its LUN has shrunk from 524288 to 2048 blocks");
+    assert!(busy.work(Duration::from_millis(300)) > 100);
+    busy.end();
+    let status = world.order(&["status"]);
+    for (export, failed) in status["exports"].as_array().unwrap().iter().zip([0, SLOTS / 2]) {
+        let seen = (&export["clients"], &export["failed_requests"], &export["clients_cut_off"]);
+        assert_eq!(seen, (&1.into(), &failed.into(), &0.into()), "{export}");
+    }
+    guest.disconnect();
     busy.guest.disconnect();
     world.end();
 }
@@ -161,7 +233,7 @@ fn a_device_is_added_and_removed_by_order() {
     };
     assert_eq!(added["exports"][0]["at"], format!("vhost-user:{socket}"), "{added}");
     let mut guest = Guest::new(Wishes::default());
-    connect(&mut guest, &world);
+    connect(&mut guest, &world, "a");
     assert_eq!(guest.request(0, &Ask::Write(0, vec![5; 4096]), PATIENCE).status, 0);
     assert_eq!(guest.request(0, &Ask::GetId, PATIENCE).status, 0);
     assert_eq!(guest.bytes(0, 0, 3), b"vm\0");
