@@ -20,7 +20,7 @@ pub enum PollMode {
     Busy,
     /// Never sleeps, and runs the NIC's driver itself where that can be: the most frames for a CPU.
     DriveQueue,
-    /// Spins for [`SPIN`] after the last work, then sleeps in poll(2).
+    /// Spins for [`SPIN`] at most after the last work, then sleeps in poll(2).
     #[default]
     Adaptive,
 }
@@ -28,6 +28,11 @@ pub enum PollMode {
 /// How long an adaptive core spins before it sleeps. Longer than a round trip on a fast SAN, so that a core with
 /// one command out doesn't sleep between command and response; sleeping and waking costs some 10 us.
 pub const SPIN: Duration = Duration::from_micros(60);
+
+/// So often in a row, spinning for a consumer that did nothing meanwhile, and it isn't done any more, but each so many
+/// sleeps.
+const IN_VAIN: u8 = 4;
+const TRIAL: u8 = 64;
 
 /// The longest sleep: a lost wake-up, which must not happen, would cost this and not forever.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
@@ -217,6 +222,41 @@ impl Drop for Closer {
     }
 }
 
+/// How long it is worth spinning. With commands out, a target is waited for, and it is elsewhere. With none, it is a
+/// consumer, and a consumer that has no CPU but this one does nothing as long as the core spins: there experience
+/// decides.
+#[derive(Debug, Default)]
+struct Spinning {
+    for_consumer: bool,
+    in_vain: u8,
+}
+
+impl Spinning {
+    fn window(&self, has_commands_out: bool) -> Duration {
+        if has_commands_out || self.in_vain < IN_VAIN { SPIN } else { Duration::ZERO }
+    }
+
+    /// A turn found nothing.
+    fn spins(&mut self, has_commands_out: bool) {
+        self.for_consumer = !has_commands_out;
+    }
+
+    /// A turn found something.
+    fn found(&mut self) {
+        if std::mem::take(&mut self.for_consumer) {
+            self.in_vain = 0;
+        }
+    }
+
+    /// It sleeps now.
+    fn sleeps(&mut self, has_commands_out: bool) {
+        self.for_consumer = false;
+        if !has_commands_out {
+            self.in_vain = if self.in_vain == TRIAL { IN_VAIN - 1 } else { self.in_vain + 1 };
+        }
+    }
+}
+
 struct Loop<P: Port> {
     core: Core<P>,
     waker: Arc<Waker>,
@@ -229,6 +269,7 @@ impl<P: Port> Loop<P> {
         let origin = std::time::Instant::now();
         let clock = || Instant::from_nanos(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX));
         let mut last_work = clock();
+        let mut spinning = Spinning::default();
         loop {
             let now = clock();
             if self.take_requests() {
@@ -240,12 +281,18 @@ impl<P: Port> Loop<P> {
                 self.core.stop(now);
                 return Err(error);
             }
+            let has_commands_out = self.core.exchanges.open() > 0;
             if busy {
+                spinning.found();
                 last_work = now;
-            } else if self.poll_mode == PollMode::Adaptive && now.since(last_work) >= SPIN {
+            } else if self.poll_mode == PollMode::Adaptive
+                && now.since(last_work) >= spinning.window(has_commands_out)
+            {
+                spinning.sleeps(has_commands_out);
                 self.sleep(now)?;
                 last_work = clock();
             } else {
+                spinning.spins(has_commands_out);
                 std::hint::spin_loop();
             }
         }
@@ -274,5 +321,33 @@ impl<P: Port> Loop<P> {
         }
         let timeout = self.core.poll_timeout().map_or(MAX_SLEEP, |at| at.since(now).min(MAX_SLEEP));
         self.core.port_mut().wait(&self.waker, timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spinning_for_a_consumer_that_can_do_nothing_meanwhile_is_given_up_and_tried_again() {
+        let mut spinning = Spinning::default();
+        let mut spins = |times: usize, is_found: bool, has_commands_out: bool| {
+            let mut spun = 0;
+            for _ in 0..times {
+                if spinning.window(has_commands_out).is_zero() {
+                    spinning.sleeps(has_commands_out);
+                    continue;
+                }
+                spun += 1;
+                spinning.spins(has_commands_out);
+                if is_found { spinning.found() } else { spinning.sleeps(has_commands_out) }
+            }
+            spun
+        };
+        assert_eq!(spins(100, true, false), 100);
+        let in_vain = spins(640, false, false);
+        assert!((10..20).contains(&in_vain), "{in_vain} times");
+        assert_eq!(spins(100, false, true), 100, "a target is waited for");
+        assert!(spins(200, true, false) > 100, "it is of use again");
     }
 }

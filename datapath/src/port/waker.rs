@@ -88,18 +88,22 @@ impl Waker {
     ) -> io::Result<()> {
         self.prepare_to_sleep();
         let result = if is_ready() {
-            Ok(())
+            Ok(0)
         } else {
             // Rounded up: a timeout below a millisecond must not spin.
             let timeout =
                 PollTimeout::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
             match poll(fds, timeout) {
-                Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-                Err(error) => Err(error.into()),
+                Err(nix::Error::EINTR) => Ok(0),
+                result => result,
             }
         };
-        self.awake();
-        result
+        self.asleep.store(false, Ordering::Relaxed);
+        // What is written only now makes the next sleep a short one, which reads it.
+        if result? > 0 && fds[0].any().unwrap_or(true) {
+            let _ = self.event.read();
+        }
+        Ok(())
     }
 }
 
@@ -134,6 +138,25 @@ mod tests {
         waker.wait(Duration::from_secs(10), || false).unwrap();
         assert!(before.elapsed() < Duration::from_secs(9));
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn what_was_written_for_one_sleep_shortens_no_more_than_the_next() {
+        let waker = Waker::new().unwrap();
+        let sleep = |is_ready| {
+            let before = Instant::now();
+            let look = || {
+                if is_ready {
+                    waker.wake();
+                }
+                is_ready
+            };
+            waker.wait(Duration::from_millis(20), look).unwrap();
+            before.elapsed()
+        };
+        sleep(true);
+        sleep(false);
+        assert!(sleep(false) >= Duration::from_millis(20));
     }
 
     #[test]
