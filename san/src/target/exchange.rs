@@ -168,6 +168,9 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Exchanges {
     slots: Vec<Exchange>,
+    /// Each slot's OX_ID since it was last given a state: what is looked through for an exchange without its RX_ID, as an
+    /// initiator asks for it (REC) that has heard nothing of a command. The slots themselves are a hundred times as much.
+    ox_ids: Vec<u16>,
     /// The last one freed is used first: its line is still in the cache.
     free: Vec<Slot>,
     ready: VecDeque<Slot>,
@@ -183,6 +186,7 @@ impl Exchanges {
         let free = (0..MAX_EXCHANGES as u16).rev().map(Slot).collect();
         Self {
             slots,
+            ox_ids: vec![0; MAX_EXCHANGES],
             free,
             ready: VecDeque::with_capacity(MAX_EXCHANGES),
             stalled: Vec::new(),
@@ -223,7 +227,8 @@ impl Exchanges {
                 && exchange.responder == responder
         };
         if rx_id == fc::wire::header::UNASSIGNED_XID {
-            let all = (0..MAX_EXCHANGES as u16).map(Slot).filter(is_it);
+            let all = (0..).map(Slot).zip(&self.ox_ids).filter(|(_, used)| **used == ox_id);
+            let all = all.map(|(slot, _)| slot).filter(is_it);
             return all.max_by_key(|slot| (self.get(*slot).is_open(), self.get(*slot).touched));
         }
         let slot = Slot(rx_id & ((1 << INDEX_BITS) - 1));
@@ -241,6 +246,7 @@ impl Exchanges {
         let exchange = self.get_mut(slot);
         assert!(!exchange.state.sends(), "a slot is in the ring once");
         exchange.state = state;
+        self.ox_ids[usize::from(slot.0)] = exchange.ox_id;
         if state.sends() {
             self.ready.push_back(slot);
         }
@@ -251,6 +257,7 @@ impl Exchanges {
         let exchange = self.get_mut(slot);
         assert!(!exchange.state.sends() && state.sends());
         exchange.state = state;
+        self.ox_ids[usize::from(slot.0)] = exchange.ox_id;
         self.stalled.push((due, slot));
     }
 
