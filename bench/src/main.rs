@@ -1,8 +1,11 @@
 //! Measures xfcoe: `xfcoe-bench io` a LUN, `xfcoe-bench datapath` the poll core, without a NIC or root,
-//! `xfcoe-bench floor` what is below it, `xfcoe-bench frames` a link, `xfcoe-bench peers` others beside it, and
-//! `xfcoe-bench scale` how it does with much of everything.
+//! `xfcoe-bench floor` what is below it, `xfcoe-bench frames` a link, `xfcoe-bench exports` what those have of a disk to
+//! whom it is handed out, `xfcoe-bench peers` others beside it, and `xfcoe-bench scale` how it does with much of
+//! everything.
 
+mod cpu_time;
 mod datapath;
+mod exports;
 mod floor;
 mod frames;
 mod io;
@@ -40,6 +43,8 @@ enum Command {
     Floor(floor::Floor),
     /// How many frames a link carries: rate, loss, order, time under way
     Frames(frames::Frames),
+    /// What those have of a disk's speed to whom it is handed out, by vhost-user and NBD
+    Exports(exports::Exports),
     /// xfcoe beside other ways to a disk over Ethernet: one table, and what xfcoe is to reach
     Peers(peers::Peers),
     /// What becomes of rate and latency as more VN_Ports, commands, targets and LUNs are there
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
         Command::Datapath(datapath) => datapath::run(datapath, &cli.output, interrupt),
         Command::Floor(floor) => floor::run(floor, &cli.output, interrupt),
         Command::Frames(frames) => frames::run(frames, &cli.output, interrupt),
+        Command::Exports(exports) => exports::run(exports, &cli.output, interrupt),
         Command::Peers(peers) => peers::run(peers, &cli.output, interrupt),
         Command::Scale(scale) => scale::run(scale, &cli.output, interrupt),
         Command::San(san) => san_thread::command(san, cli.output.json, interrupt),

@@ -1,4 +1,4 @@
-//! Tables for people.
+//! Tables for people, and what stands in them.
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -12,4 +12,10 @@ pub(crate) fn table(names: usize, header: &[&str], rows: impl IntoIterator<Item 
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// The middle one; the upper of two.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -4,7 +4,6 @@ pub mod hostile;
 pub mod load;
 pub mod memory_disk;
 pub mod stepped;
-pub mod vhost_guest;
 
 use datapath::port::nic::NicKind;
 use initiator::{Disk, Initiator};

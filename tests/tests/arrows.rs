@@ -9,7 +9,7 @@ use std::process::Command;
 /// Each crate of the workspace, and the crates of the workspace that it may use.
 ///
 /// datapath and control meet in initiator only; export knows no Fibre Channel; san is a peer that nobody else's
-/// mistakes can reach; nobody uses bench or tests.
+/// mistakes can reach; nobody uses tests, and only they use bench.
 const MAY_USE: [(&str, &[&str]); 10] = [
     ("fc", &[]),
     ("xdp-prog", &[]),

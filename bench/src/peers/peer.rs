@@ -1,7 +1,8 @@
 //! Those that are compared, each with a site of its own.
 
 use super::load::Load;
-use super::site::{CpuTime, Running, SERVER_ADDRESS, Site};
+use super::site::{Running, SERVER_ADDRESS, Site};
+use crate::cpu_time::CpuTime;
 use crate::floor::{Exchanges, Shape};
 use anyhow::{Context as _, ensure};
 use nix::sys::resource::UsageWho;

@@ -3,9 +3,9 @@
 use super::goals::{Outcome, outcomes};
 use super::load::Load;
 use super::peer::Sample;
-use super::site::CpuTime;
+use crate::cpu_time::CpuTime;
 use crate::page::{Plot, Plots};
-use crate::table::table;
+use crate::table::{median, table};
 use serde::Serialize;
 use std::fmt;
 use xfcoe::workload::round;
@@ -91,12 +91,6 @@ impl Row {
         };
         format!("{}: client {}, server {}", self.peer, end(self.client), end(self.server))
     }
-}
-
-/// The middle one; the upper of two.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 impl Plots for Report {

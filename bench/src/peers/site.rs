@@ -1,8 +1,8 @@
 //! Two hosts with a cable between them, and the processes on them.
 
+use crate::cpu_time::CpuTime;
 use anyhow::{Context as _, bail, ensure};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
+use nix::sys::resource::UsageWho;
 use std::fs;
 use std::io::Read as _;
 use std::net::TcpStream;
@@ -25,13 +25,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// What /proc counts CPU time in.
 const TICKS_PER_S: f64 = 100.0;
 
-/// CPU time that a process has used.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub(super) struct CpuTime {
-    pub(super) user_s: f64,
-    pub(super) system_s: f64,
-}
-
 /// A namespace, and a thread in it that starts processes: the kernel kills those when the thread ends, so that none is
 /// left however this process ends.
 pub(super) struct Host {
@@ -47,25 +40,6 @@ pub(super) struct Site {
     pub(super) client: Host,
     pub(super) server: Host,
     _cable: Cable,
-}
-
-impl CpuTime {
-    /// What was used since `earlier`.
-    pub(super) fn since(self, earlier: Self) -> Self {
-        Self { user_s: self.user_s - earlier.user_s, system_s: self.system_s - earlier.system_s }
-    }
-
-    /// An I/O's share.
-    pub(super) fn divided_by(self, ios: f64) -> Self {
-        Self { user_s: self.user_s / ios, system_s: self.system_s / ios }
-    }
-
-    /// Of this process, or of all its children that have ended and were waited for.
-    pub(super) fn of(whom: UsageWho) -> Self {
-        let usage = getrusage(whom).expect("a process may ask about its own");
-        let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-        Self { user_s: seconds(usage.user_time()), system_s: seconds(usage.system_time()) }
-    }
 }
 
 impl Host {

@@ -228,6 +228,33 @@ fn the_floor_is_measured_in_every_shape() {
     }
 }
 
+/// What the goals are, and whether they are reached, is for a machine that has nothing else to do.
+#[test]
+fn all_to_whom_a_disk_is_handed_out_are_measured_beside_the_library() {
+    if !tests::have_root() {
+        return;
+    }
+    for port in ["af_xdp", "af_packet"] {
+        let arguments = ["exports", "--json", "--rounds", "1", "--round-ms", "100", "--port", port];
+        let report = json(&Command::new(&*BENCH).args(arguments).output().unwrap());
+        let rows = report["rows"].as_array().unwrap();
+        let is_there = |client: &str, depth: u16| {
+            rows.iter()
+                .any(|row| row["client"].as_str().unwrap().starts_with(client) && row["iodepth"] == depth)
+        };
+        for depth in [1, 32] {
+            let missing =
+                ["library", "vhost-user", "NBD, a lean", "NBD, fio"].map(|client| !is_there(client, depth));
+            assert_eq!(missing, [false; 4], "{report}");
+        }
+        assert!(rows.iter().all(|row| row["iops"].as_f64().unwrap() > 10.0), "{report}");
+        for thread in ["san", "core", "client"] {
+            let is_used = |row: &Value| row["cpu_us_per_io"][thread].as_f64().unwrap() > 0.0;
+            assert!(rows.iter().all(is_used), "{thread}: {report}");
+        }
+    }
+}
+
 #[test]
 fn frames_are_counted_from_one_end_to_the_other() {
     if !tests::have_root() {

@@ -2,12 +2,12 @@
 
 use super::TARGET;
 use super::exports::{PATIENCE, World};
+use bench::guest::{Ask, Done, Guest, Wishes};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tests::noise;
-use tests::vhost_guest::{Ask, Done, Guest, Wishes};
 
 const RINGS: usize = 2;
 const SLOTS: u16 = 32;

@@ -1,6 +1,7 @@
 //! Guests and front ends that lie: they are cut off, and nobody else notices.
 
 use super::{PATIENCE, Served, until};
+use bench::guest::{Ask, Guest, Raw, Wishes};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -8,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 use tests::memory_disk::MemoryDisk;
 use tests::noise;
-use tests::vhost_guest::{Ask, Guest, Raw, Wishes};
 use vhost::vhost_user::message::VhostUserInflight;
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VringConfigData};

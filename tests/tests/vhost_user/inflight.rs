@@ -1,11 +1,11 @@
 //! Requests that are out when a connection or a daemon ends.
 
 use super::{PATIENCE, Served, until};
+use bench::guest::{Ask, Guest, Wishes};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tests::memory_disk::MemoryDisk;
 use tests::noise;
-use tests::vhost_guest::{Ask, Guest, Wishes};
 
 const LEN: usize = 4 << 20;
 const SLOTS: u16 = 32;

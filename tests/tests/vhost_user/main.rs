@@ -3,7 +3,6 @@
 mod hostile;
 mod inflight;
 mod requests;
-mod speed;
 
 use export::vhost_user::{Server, Trust};
 use export::{BlockDevice, Export};

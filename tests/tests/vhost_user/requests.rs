@@ -1,12 +1,12 @@
 //! Guests that keep to the rules.
 
 use super::{PATIENCE, Served, count, until};
+use bench::guest::{Ask, Done, Guest, MAX_DATA_LEN, Wishes};
 use export::vhost_user::Trust;
 use std::sync::Arc;
 use std::time::Duration;
 use tests::memory_disk::MemoryDisk;
 use tests::noise;
-use tests::vhost_guest::{Ask, Done, Guest, MAX_DATA_LEN, Wishes};
 use vhost::VhostBackend;
 
 const LEN: usize = 8 << 20;

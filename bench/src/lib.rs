@@ -1,0 +1,3 @@
+//! What `xfcoe-bench` shares with the tests.
+
+pub mod guest;
