@@ -1,4 +1,4 @@
-//! What xfcoe is to reach beside its peers, and what stands in the way where it doesn't.
+//! What xfcoe is to reach beside its peers, and where it doesn't.
 
 use super::load::{READ_4K_DEPTH_1, READ_4K_DEPTH_32, READ_64K};
 use super::report::Row;
@@ -53,8 +53,6 @@ pub(super) struct Outcome {
     pub(super) goal: f64,
     pub(super) ratio: f64,
     pub(super) reached: bool,
-    /// What both do with their CPUs: what stands in the way where it is missed.
-    pub(super) profiles: [String; 2],
 }
 
 impl Figure {
@@ -98,7 +96,6 @@ impl Goal {
             goal: self.at_least,
             ratio: round(ratio, 2),
             reached: ratio >= self.at_least,
-            profiles: [ours.profile(), theirs.profile()],
         })
     }
 }

@@ -3,6 +3,7 @@
 mod goals;
 mod load;
 mod peer;
+mod perf;
 mod report;
 mod site;
 
@@ -25,7 +26,8 @@ use xfcoe::program;
                   and a RAM disk; the client has one CPU and the server another. FCoE has an MTU of 2500, TCP of 3000 \
                   and 1500. In each round each peer does each load, so that what else the machine does meets all of \
                   them.\n\n\
-                  CPU time is that of the whole processes, their start included."
+                  CPU time is that of the whole processes, their start included. Where xfcoe misses a goal, perf looks at both \
+                  that are compared while they do the load once more, if it is there (Debian's linux-perf)."
 )]
 pub(crate) struct Peers {
     /// Only the loads whose name begins so
@@ -89,8 +91,19 @@ pub(crate) fn run(args: &Peers, output: &Output, interrupt: &Interrupt) -> anyho
         program::with_spinner(output.json, name, || peer.fill(interrupt))?;
         anyhow::Ok((*name, peer))
     };
-    let peers = PEERS.iter().map(|peer| start(peer).context(peer.0)).collect::<anyhow::Result<_>>()?;
-    let report = measure(args, &loads, peers, output.json, interrupt);
+    let mut peers =
+        PEERS.iter().map(|peer| start(peer).context(peer.0)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut report = measure(args, &loads, &mut peers, output.json, interrupt);
+    let duration = Duration::from_secs(args.seconds.into());
+    let has_perf = perf::is_there();
+    report.add_profiles(|load, name| {
+        ensure!(has_perf, "there is no perf; install linux-perf, as Debian calls it");
+        let load = *loads.iter().find(|known| known.name == load).expect("it was measured");
+        let (_, peer) = peers.iter_mut().find(|(known, _)| *known == name).expect("it was measured");
+        program::with_spinner(output.json, "looking where CPU time goes", || {
+            peer.profile(load, duration, interrupt)
+        })
+    });
     output.print(&report)?;
     Ok(interrupt.check(|| "while measuring".into())?)
 }
@@ -98,7 +111,7 @@ pub(crate) fn run(args: &Peers, output: &Output, interrupt: &Interrupt) -> anyho
 fn measure(
     args: &Peers,
     loads: &[Load],
-    mut peers: Vec<(&'static str, Peer)>,
+    peers: &mut [(&'static str, Peer)],
     json: bool,
     interrupt: &Interrupt,
 ) -> Report {

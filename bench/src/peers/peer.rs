@@ -1,6 +1,7 @@
 //! Those that are compared, each with a site of its own.
 
 use super::load::Load;
+use super::perf::{End, RecordFile, Recording};
 use super::site::{Running, SERVER_ADDRESS, Site};
 use crate::cpu_time::CpuTime;
 use crate::floor::{Exchanges, Shape};
@@ -88,6 +89,27 @@ impl Peer {
             site.client.measure(&program, interrupt)?;
         }
         Ok(())
+    }
+
+    /// Does a load once more, while perf looks where the CPU time goes.
+    pub(super) fn profile(
+        &mut self,
+        load: Load,
+        duration: Duration,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Vec<End>> {
+        if let Self::Programs { site, server, client } = self {
+            let program = client.program(load, duration.as_secs())?.context("the client can't do it")?;
+            let at_client = RecordFile::new("client");
+            let program = [vec!["perf".to_owned()], at_client.record(), program].concat();
+            let at_server = Recording::start(server.id())?;
+            site.client.measure(&program, interrupt)?;
+            let end = |end, places| End { end, places };
+            return Ok(vec![end("client", at_client.places()?), end("server", at_server.places()?)]);
+        }
+        let recording = Recording::start(std::process::id())?;
+        self.measure(load, duration, interrupt)?;
+        Ok(vec![End { end: "both ends", places: recording.places()? }])
     }
 
     /// Does a load for a while; none if it can't.

@@ -1,8 +1,10 @@
 //! One table, and the goals.
 
+use super::XFCOE;
 use super::goals::{Outcome, outcomes};
 use super::load::Load;
 use super::peer::Sample;
+use super::perf::End;
 use crate::cpu_time::CpuTime;
 use crate::page::{Plot, Plots};
 use crate::table::{median, table};
@@ -17,6 +19,8 @@ pub(super) struct Report {
     seconds: u64,
     rows: Vec<Row>,
     goals: Vec<Outcome>,
+    /// What stands in the way of goals that are missed.
+    profiles: Vec<Profile>,
     /// What failed. Where all rounds did, there is no row.
     failures: Vec<String>,
 }
@@ -37,6 +41,17 @@ pub(super) struct Row {
     pub(super) iops_of_rounds: Vec<f64>,
 }
 
+/// What xfcoe, or one that it is held against, does with its CPUs where a goal is missed.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(super) struct Profile {
+    load: &'static str,
+    peer: &'static str,
+    /// How busy both ends are.
+    busy: String,
+    /// Where their CPU time goes; nothing without perf.
+    ends: Vec<End>,
+}
+
 /// What an end does with its CPU.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub(super) struct Cpu {
@@ -47,7 +62,25 @@ pub(super) struct Cpu {
 
 impl Report {
     pub(super) fn new(rounds: usize, seconds: u64, rows: Vec<Row>, failures: Vec<String>) -> Self {
-        Self { rounds, seconds, goals: outcomes(&rows), rows, failures }
+        Self { rounds, seconds, goals: outcomes(&rows), rows, profiles: Vec::new(), failures }
+    }
+
+    /// Adds to each goal that is missed where the CPU time goes, by `look` at a load and a peer.
+    pub(super) fn add_profiles(&mut self, mut look: impl FnMut(&str, &str) -> anyhow::Result<Vec<End>>) {
+        for goal in self.goals.iter().filter(|goal| !goal.reached) {
+            for peer in [XFCOE, goal.peer] {
+                let is_meant = |row: &&Row| (row.load, row.peer) == (goal.load, peer);
+                let row = self.rows.iter().find(is_meant).expect("goals are of rows");
+                if self.profiles.iter().any(|known| (known.load, known.peer) == (row.load, row.peer)) {
+                    continue;
+                }
+                let ends = look(row.load, row.peer).unwrap_or_else(|error| {
+                    self.failures.push(format!("{}, {}: a profile: {error:#}", row.peer, row.load));
+                    Vec::new()
+                });
+                self.profiles.push(Profile { load: row.load, peer: row.peer, busy: row.busy(), ends });
+            }
+        }
     }
 }
 
@@ -80,7 +113,7 @@ impl Row {
     }
 
     /// How busy both ends are, and how much of that is the kernel's.
-    pub(super) fn profile(&self) -> String {
+    fn busy(&self) -> String {
         let end = |cpu: Cpu| {
             let percent = |us_per_io: f64| us_per_io * self.iops / 1e4;
             format!(
@@ -89,7 +122,7 @@ impl Row {
                 percent(cpu.system_us_per_io)
             )
         };
-        format!("{}: client {}, server {}", self.peer, end(self.client), end(self.server))
+        format!("client {}, server {}", end(self.client), end(self.server))
     }
 }
 
@@ -147,15 +180,9 @@ impl fmt::Display for Report {
             });
             writeln!(f, "{}", table(2, &["xfcoe's goals", "times as good", "goal", "is", ""], rows))?;
         }
-        let mut said = Vec::new();
-        for goal in self.goals.iter().filter(|goal| !goal.reached) {
-            for profile in &goal.profiles {
-                let line = format!("{}, {profile}", goal.load);
-                if !said.contains(&line) {
-                    writeln!(f, "{line}")?;
-                    said.push(line);
-                }
-            }
+        for Profile { load, peer, busy, ends } in &self.profiles {
+            writeln!(f, "{load}, {peer}: {busy}")?;
+            ends.iter().try_for_each(|end| writeln!(f, "    {end}"))?;
         }
         self.failures.iter().try_for_each(|failure| writeln!(f, "failed: {failure}"))
     }
@@ -165,7 +192,7 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
     use crate::peers::load::LOADS;
-    use crate::peers::{NBDKIT, NBDKIT_NO_OFFLOAD, XFCOE};
+    use crate::peers::{NBDKIT, NBDKIT_NO_OFFLOAD};
 
     fn row(load: Load, peer: &'static str, iops: [f64; 3], p50_us: f64, cpu_us: f64) -> Row {
         let cpu = CpuTime { user_s: cpu_us / 4e6, system_s: cpu_us * 3.0 / 4e6 };
@@ -179,8 +206,8 @@ mod tests {
         assert_eq!((row.iops, row.mb_s, row.p50_us, row.p99_us), (80e3, 327.7, Some(11.0), None));
         assert_eq!(row.client, Cpu { us_per_io: 8.0, system_us_per_io: 6.0 });
         assert_eq!(
-            row.profile(),
-            "xfcoe: client 64% of a CPU, 48% in the kernel, server 64% of a CPU, 48% in the kernel"
+            row.busy(),
+            "client 64% of a CPU, 48% in the kernel, server 64% of a CPU, 48% in the kernel"
         );
     }
 
@@ -198,10 +225,26 @@ mod tests {
         let [iops, p50] = &report(80e3)[..] else { panic!("of what was not measured nothing is said") };
         assert_eq!((iops.peer, iops.ratio, iops.reached), (NBDKIT[0], 8.0, true));
         assert_eq!((p50.peer, p50.ratio, p50.reached), (NBDKIT_NO_OFFLOAD[1], 7.0, false));
-        assert!(
-            p50.profiles[0].starts_with("xfcoe: ")
-                && p50.profiles[1].starts_with("nbdkit, MTU 1500, no offload: ")
-        );
         assert!(!report(79e3)[0].reached);
+    }
+
+    #[test]
+    fn where_a_goal_is_missed_both_are_looked_at_once() {
+        let rows = vec![
+            row(LOADS[0], XFCOE, [10e3; 3], 100.0, 8.0),
+            row(LOADS[0], NBDKIT[0], [10e3; 3], 90.0, 50.0),
+        ];
+        let mut report = Report::new(3, 1, rows, Vec::new());
+        let mut looked = Vec::new();
+        report.add_profiles(|_, peer| {
+            looked.push(peer.to_owned());
+            anyhow::ensure!(peer == XFCOE, "it doesn't want to");
+            Ok(vec![End { end: "client", places: Vec::new() }])
+        });
+        assert_eq!(looked, [XFCOE, NBDKIT[0]], "though two goals are missed");
+        assert_eq!(report.profiles.iter().map(|profile| profile.ends.len()).collect::<Vec<_>>(), [1, 0]);
+        assert_eq!(report.failures.len(), 1);
+        let said = report.to_string();
+        assert!(said.contains("xfcoe: client 8% of a CPU, 6% in the kernel"), "{said}");
     }
 }

@@ -143,6 +143,11 @@ impl Host {
 }
 
 impl Running {
+    /// Its number among processes.
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// What CPU time it has used, all its threads together (proc_pid_stat(5)).
     pub(super) fn cpu_time(&self) -> anyhow::Result<CpuTime> {
         let path = format!("/proc/{}/stat", self.0.id());
