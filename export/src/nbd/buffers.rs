@@ -95,14 +95,14 @@ impl Output {
         count
     }
 
-    /// `len` bytes have been sent.
-    pub(super) fn advance(&mut self, len: usize) {
+    /// `len` bytes have been sent; `done` has the parts that are through.
+    pub(super) fn advance(&mut self, len: usize, mut done: impl FnMut(Box<[u8]>)) {
         assert!(len <= self.len, "{len} bytes of {} sent", self.len);
         self.len -= len;
         self.sent += len;
         while let Some(first) = self.parts.front().filter(|first| first.len() <= self.sent) {
             self.sent -= first.len();
-            self.parts.pop_front();
+            self.parts.pop_front().into_iter().for_each(&mut done);
         }
     }
 }
@@ -142,16 +142,18 @@ mod tests {
         ) {
             let mut output = Output::default();
             parts.iter().for_each(|part| output.push(part.clone()));
-            let mut sent = Vec::new();
+            let (mut sent, mut through) = (Vec::new(), Vec::new());
             for piece in pieces {
                 let mut slices = [IoSlice::new(&[]); 3];
                 let count = output.slices(&mut slices);
                 let offered: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
                 let piece = piece.min(offered.len());
                 sent.extend_from_slice(&offered[..piece]);
-                output.advance(piece);
+                output.advance(piece, |part| through.extend_from_slice(&part));
+                prop_assert!(sent.starts_with(&through));
             }
             prop_assert_eq!(output.len(), 0);
+            prop_assert_eq!(&through, &sent);
             prop_assert_eq!(sent, parts.concat());
         }
     }

@@ -5,6 +5,7 @@ use super::request::{REQUEST_LEN, Request, Work};
 use super::wire::{SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, chunk, command, error};
 use super::{MAX_HELD_LEN, ProtocolError};
 use crate::block::{BlockError, Finished, Geometry, Operation};
+use crate::buffers::Buffers;
 use crate::export::Counters;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -43,6 +44,8 @@ pub(super) struct Transmission {
     out: usize,
     out_len: usize,
     output: Output,
+    /// Of reads whose reply has gone, and of writes that have ended: what is in them is this client's.
+    buffers: Buffers,
     is_over: bool,
     counters: Arc<Counters>,
 }
@@ -102,6 +105,7 @@ impl Transmission {
             out: 0,
             out_len: 0,
             output: Output::default(),
+            buffers: Buffers::new(QUEUE_DEPTH, MAX_OUT_LEN),
             is_over: false,
             counters,
         }
@@ -150,7 +154,7 @@ impl Transmission {
             return None;
         }
         self.ready.pop_front();
-        let (piece, operation) = job.next_operation(len, self.piece_len);
+        let (piece, operation) = job.next_operation(len, self.piece_len, &mut self.buffers);
         job.out += 1;
         self.out += 1;
         self.out_len += moved;
@@ -172,7 +176,7 @@ impl Transmission {
         self.out_len -= finished.buffer.as_ref().map_or(0, |buffer| buffer.len());
         match finished.result {
             Ok(()) if job.work == Work::Read => job.pieces[piece] = finished.buffer,
-            Ok(()) => {}
+            Ok(()) => finished.buffer.into_iter().for_each(|buffer| self.buffers.give_back(buffer)),
             Err(error) => {
                 job.error.get_or_insert(error);
                 if job.next < job.end {
@@ -209,7 +213,13 @@ impl Transmission {
     /// # Panics
     /// If there were not so many.
     pub(super) fn handle_sent(&mut self, len: usize) {
-        self.output.advance(len);
+        let block_len = self.geometry.block_len as usize;
+        // What is shorter than a block is no data.
+        self.output.advance(len, |sent| {
+            if sent.len() >= block_len {
+                self.buffers.give_back(sent);
+            }
+        });
     }
 
     /// Operations that are out.
@@ -283,7 +293,7 @@ impl Transmission {
             }
             Ok(Work::Write) => {
                 self.job_bytes += request.held_len() as usize;
-                let pieces = self.piece_lens(&request).map(|len| vec![0; len].into()).collect();
+                let pieces = self.piece_lens(&request).map(|len| self.buffers.take(len)).collect();
                 self.expected = Expected::Payload(Payload { request, pieces, piece: 0, filled: 0 });
             }
             Ok(Work::Read) => {
@@ -413,7 +423,7 @@ impl Job {
     }
 
     /// The next operation, with the number of its piece.
-    fn next_operation(&mut self, len: u64, piece_len: usize) -> (usize, Operation) {
+    fn next_operation(&mut self, len: u64, piece_len: usize, buffers: &mut Buffers) -> (usize, Operation) {
         if self.next == self.end {
             self.flushed = true;
             return (0, Operation::Flush);
@@ -421,14 +431,13 @@ impl Job {
         let offset = self.next;
         self.next += len;
         let piece = (offset - self.request.offset) as usize / piece_len;
-        let zeroes = || vec![0; len as usize].into();
         let operation = match self.work {
-            Work::Read => Operation::Read { offset, buffer: zeroes() },
+            Work::Read => Operation::Read { offset, buffer: buffers.take(len as usize) },
             Work::Write => Operation::Write {
                 offset,
                 buffer: self.pieces[piece].take().expect("a piece is written once"),
             },
-            Work::WriteZeroes => Operation::Write { offset, buffer: zeroes() },
+            Work::WriteZeroes => Operation::Write { offset, buffer: vec![0; len as usize].into() },
             Work::Trim => Operation::Discard { offset, len: len as u32 },
             Work::Flush => unreachable!("a flush has no bytes"),
         };
