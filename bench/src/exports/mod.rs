@@ -39,7 +39,7 @@ use xfcoe::sockets;
     long_about = "What those have of a disk's speed to whom it is handed out: 4 KiB random reads of a disk of the SAN in \
                   a box, over a veth pair that goes with the program. In each round the disk is read by a thread that \
                   uses the library alone, by a guest's driver (vhost-user-blk, without a virtual machine), and by NBD \
-                  at a unix socket, by a client that does no more than it has to and by fio's engine if fio is there.\n\n\
+                  at a unix socket, by a client that does no more than it has to and, where fio is installed, by fio's engine.\n\n\
                   The SAN has a CPU of its own; the host, which is all the rest, has the others: of two CPUs it has \
                   one, and the poll core, the server's thread and the client take turns on it. So have the poll core \
                   and the client when the library is alone."
@@ -120,7 +120,9 @@ pub(crate) fn run(args: &Exports, output: &Output, interrupt: &Interrupt) -> any
     })?;
     // If the SAN had ended, that is why the host failed.
     san.stop()?;
-    output.print(&report?)?;
+    let mut report = report?;
+    report.san_has_own_cpu = san_cpu.is_some();
+    output.print(&report)?;
     Ok(interrupt.check(|| "while measuring".into())?)
 }
 

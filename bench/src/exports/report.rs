@@ -1,6 +1,6 @@
 //! What came of it, for people and for programs.
 
-use super::{CpuUs, NBD, NBD_FIO, Sample, VHOST_USER};
+use super::{CpuUs, NBD, Sample, VHOST_USER};
 use crate::page::{Plot, Plots};
 use crate::table::{median, table};
 use serde::Serialize;
@@ -12,6 +12,8 @@ use xfcoe::workload::round;
 pub(super) struct Report {
     rounds: u16,
     round_ms: u32,
+    /// The host has the others. Where there is one, both have that.
+    pub(super) san_has_own_cpu: bool,
     rows: Vec<Row>,
 }
 
@@ -75,7 +77,7 @@ impl CpuUs {
 
 impl Report {
     pub(super) fn new(rounds: u16, round_ms: u32, rows: Vec<Row>) -> Self {
-        Self { rounds, round_ms, rows }
+        Self { rounds, round_ms, san_has_own_cpu: false, rows }
     }
 }
 
@@ -125,14 +127,16 @@ impl fmt::Display for Report {
             "Medians of {} rounds of {} ms, each in each round. Shares are of what the library makes alone.",
             self.rounds, self.round_ms
         )?;
-        writeln!(f, "The SAN has a CPU of its own, the host the others.")?;
+        let cpus = if self.san_has_own_cpu {
+            "The SAN has a CPU of its own, the host the others."
+        } else {
+            "SAN and host have one CPU together, which says little of a host and a SAN."
+        };
+        writeln!(f, "{cpus}")?;
         for row in &self.rows {
             if let Some(obstacle) = &row.obstacle {
                 writeln!(f, "{}, depth {}: {obstacle}", row.client, row.iodepth)?;
             }
-        }
-        if !self.rows.iter().any(|row| row.client == NBD_FIO) {
-            writeln!(f, "fio is not installed: it was not measured")?;
         }
         Ok(())
     }
