@@ -1,7 +1,7 @@
 //! The exchange table: found by OX_ID, checked by identity, few cache lines each.
 
+use super::deadlines::Deadlines;
 use super::ox_ids::{OxIds, Qualified, Rest, Use};
-use super::wheel::Wheel;
 use fc::fcp::Moved;
 use fc::messages::{Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
@@ -108,7 +108,7 @@ pub(super) struct ExchangeTable {
     /// The most that may be open.
     max: usize,
     ox_ids: OxIds,
-    wheel: Wheel,
+    deadlines: Deadlines,
     /// Exchanges with a question out.
     questions: usize,
 }
@@ -121,7 +121,7 @@ impl ExchangeTable {
             free: Vec::with_capacity(max),
             max,
             ox_ids,
-            wheel: Wheel::new(max),
+            deadlines: Deadlines::new(max),
             questions: 0,
         }
     }
@@ -150,6 +150,7 @@ impl ExchangeTable {
         if self.exchanges.len() < self.max {
             self.free.push(u16::try_from(self.exchanges.len()).expect("no more than OX_IDs"));
             self.exchanges.push(Exchange::free());
+            self.deadlines.add_one();
         }
     }
 
@@ -187,6 +188,7 @@ impl ExchangeTable {
         assert!(exchange.transfer.is_empty(), "an exchange is freed with a command's buffer");
         assert!(exchange.question.is_none(), "an exchange is freed with a question out");
         exchange.phase = Phase::Free;
+        self.deadlines.clear(index);
         self.free.push(index);
         exchange.ox_id
     }
@@ -264,19 +266,19 @@ impl ExchangeTable {
     /// Sets when an exchange is to be looked at.
     pub(super) fn look_at(&mut self, index: u16, deadline: Instant) {
         self.exchanges[usize::from(index)].deadline = deadline;
-        self.wheel.set(index, deadline);
+        self.deadlines.set(index, deadline);
     }
 
     /// Takes the exchanges whose deadline has come to the end of `into`.
     pub(super) fn take_due(&mut self, now: Instant, into: &mut Vec<u16>) {
         let old = into.len();
-        self.wheel.take_due(now, into);
+        self.deadlines.take_due(now, into);
         let mut kept = old;
         for i in old..into.len() {
             let index = into[i];
             let exchange = &self.exchanges[usize::from(index)];
             if exchange.has_command() && exchange.deadline > now {
-                self.wheel.set(index, exchange.deadline);
+                self.deadlines.set(index, exchange.deadline);
             } else if exchange.has_command() {
                 into[kept] = index;
                 kept += 1;
@@ -285,9 +287,13 @@ impl ExchangeTable {
         into.truncate(kept);
     }
 
-    /// When a deadline comes, or one may.
+    /// When the first deadline comes, or one may.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.wheel.next(|index| self.exchanges[usize::from(index)].deadline)
+        let deadline = |index: u16| {
+            let exchange = self.get(index);
+            exchange.has_command().then_some(exchange.deadline)
+        };
+        if self.open() > 0 { self.deadlines.next(deadline) } else { None }
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod answers;
 mod control_link;
+mod deadlines;
 mod exchange;
 mod latency;
 mod nexus;
@@ -23,7 +24,6 @@ mod stats;
 mod task_management;
 pub mod thread;
 mod tx;
-mod wheel;
 
 pub use control_link::{ControlLink, ControlLinks};
 pub use siblings::{Siblings, siblings};

@@ -11,10 +11,10 @@
 
 use super::Core;
 use super::answers::Answers;
+use super::deadlines::TICK;
 use super::exchange::{Phase, Question};
 use super::nexus::{FrameFields, NexusEntry};
 use super::ox_ids::{Qualified, Rest};
-use super::wheel::TICK;
 use crate::port::Port;
 use fc::fcp::{Standing, missing};
 use fc::messages::{Ended, FromCore, NexusId, Transfer, TransportError};

@@ -8,9 +8,9 @@
 //! at once. Where it comes nevertheless, before the target has answered, it is waited for from then on.
 
 use super::Core;
+use super::deadlines::TICK;
 use super::exchange::{Phase, Question};
 use super::nexus::FrameFields;
-use super::wheel::TICK;
 use crate::port::Port;
 use fc::time::Instant;
 use fc::wire::fcp::Srr;

@@ -9,7 +9,7 @@ mod siblings;
 mod task_management;
 
 use super::answers::Answers;
-use super::wheel::TICK;
+use super::deadlines::TICK;
 use super::*;
 use crate::port::memory::{self, MemoryPort};
 use fc::messages::{Action, Cdb, Command, FromCore, Nexus, NexusId, Transfer};
