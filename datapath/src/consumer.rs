@@ -166,6 +166,14 @@ impl ConsumerPort {
         !self.commands.is_empty()
     }
 
+    /// Shows the commands that wait, up to `max`.
+    pub(crate) fn for_each_waiting(&mut self, max: usize, see: impl FnMut(&Command)) {
+        let count = self.commands.slots().min(max);
+        let chunk = self.commands.read_chunk(count).expect("as many wait");
+        let (first, rest) = chunk.as_slices();
+        first.iter().chain(rest).for_each(see);
+    }
+
     pub(crate) fn take_command(&mut self) -> Result<Command, rtrb::PopError> {
         self.commands.pop()
     }

@@ -9,6 +9,9 @@ const ALL_OX_IDS: usize = 57_344 - 512;
 /// As many as Linux's largest hosts have by NPIV.
 const MANY_VN_PORTS: u32 = 16_384;
 
+/// Cases of a kind of frame.
+pub(super) const LOADS: usize = 5;
+
 /// The frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -25,7 +28,7 @@ pub(crate) enum Kind {
 impl Kind {
     const ALL: [Self; 4] = [Self::ReadData, Self::Response, Self::Command, Self::WriteData];
 
-    fn name(self, open: usize) -> &'static str {
+    pub(super) fn name(self, open: usize) -> &'static str {
         match self {
             Self::ReadData => "read data",
             Self::Response => "response",
@@ -61,7 +64,7 @@ pub(super) fn cases() -> impl Iterator<Item = Case> {
             Kind::ReadData | Kind::WriteData => 1,
             Kind::Response | Kind::Command => BATCH,
         };
-        let loads =
+        let loads: [_; LOADS] =
             [(few, 1), (1024, 1), (ALL_OX_IDS, 1), (1024, MANY_VN_PORTS), (ALL_OX_IDS, MANY_VN_PORTS)];
         loads.map(|(open, vn_ports)| Case { kind, open, vn_ports })
     })

@@ -23,6 +23,9 @@ pub(super) const BATCH: usize = 64;
 /// What a step of a busy core takes: time goes on by this at each, so that deadlines come as they do in earnest.
 const STEP: Duration = Duration::from_micros(10);
 
+/// Steps between the batches of commands that a round lets out.
+const STEPS: u32 = 2;
+
 const TARGET: FcId = FcId([1, 2, 1]);
 const OUR_MAC: MacAddr = MacAddr([0x0e, 0xfc, 0, 1, 1, 1]);
 const FCF_MAC: MacAddr = MacAddr([2, 0xfc, 0xf0, 0, 0, 1]);
@@ -42,6 +45,8 @@ pub(super) struct Rig {
     buffers: Vec<Box<[u8]>>,
     /// Always the same numbers: two runs do the same.
     random: SplitMix64,
+    /// What a command takes, with so many out: the core learns it, and is not impatient with all of them.
+    latency: Duration,
     now: Instant,
 }
 
@@ -76,6 +81,7 @@ impl Rig {
             chosen: Vec::with_capacity(BATCH),
             buffers: std::iter::repeat_with(buffer).take(case.open).collect(),
             random: SplitMix64::new(0),
+            latency: STEP * STEPS * u32::try_from(case.open.div_ceil(BATCH)).expect("no more than OX_IDs"),
             now: Instant::ZERO,
         };
         for vn_port in 0..case.vn_ports {
@@ -135,6 +141,7 @@ impl Rig {
             let start = std::time::Instant::now();
             measured_step(&mut rig.core, rig.now);
             ns = start.elapsed().as_nanos() as f64 / BATCH as f64;
+            rig.now = rig.now + STEP;
         });
         ns
     }
@@ -170,6 +177,7 @@ impl Rig {
         assert!(self.consumer.submit(command(id, Transfer::None)).is_ok(), "nothing is out");
         self.step();
         self.take_sent();
+        self.now = self.now + self.latency;
         // Its question came behind it.
         let question = self.open.pop().expect("the first command is asked about");
         let header = FcHeader { fc_type: FcType::ELS, ..target_header(RCtl::ELS_REPLY, 0x98_0000, question) };

@@ -15,10 +15,6 @@ pub(super) struct Latency {
 }
 
 impl Latency {
-    pub(super) const fn smoothed_ns(&self) -> u64 {
-        self.smoothed_ns
-    }
-
     /// Notes what a command took, or has taken so far.
     pub(super) fn note(&mut self, latency: Duration) {
         let latency_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX / 16).min(u64::MAX / 16);

@@ -96,6 +96,8 @@ pub struct Core<P: Port> {
     /// Exchanges with write data to send, in the order in which they were asked for it.
     bursts: VecDeque<u16>,
     received: Vec<Frame>,
+    /// The exchanges of a batch's frames: empty between two batches.
+    ahead: Vec<u16>,
     queued_frames: usize,
     /// When to look at deadlines; `None` while there are none.
     next_look: Option<Instant>,
@@ -132,6 +134,7 @@ impl<P: Port> Core<P> {
             control,
             bursts: VecDeque::with_capacity(max_exchanges),
             received: Vec::with_capacity(BATCH),
+            ahead: Vec::with_capacity(BATCH),
             queued_frames: 0,
             next_look: None,
             due: Vec::with_capacity(max_exchanges),

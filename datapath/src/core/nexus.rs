@@ -2,6 +2,7 @@
 
 use super::answers::Answers;
 use super::latency::Latency;
+use crate::port::prefetch::prefetch;
 use fc::messages::{Nexus, NexusId};
 use fc::time::Duration;
 use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
@@ -12,7 +13,8 @@ use zerocopy::{FromBytes, IntoBytes};
 /// The longest front of a frame: Ethernet with a tag, FCoE, FC header.
 const MAX_FRONT_LEN: usize = MAX_HEADER_LEN + PROLOGUE_LEN + HEADER_LEN;
 
-/// A nexus and what every frame to it starts with.
+/// A nexus and what every frame to it starts with, in whole cache lines.
+#[repr(align(64))]
 pub(super) struct NexusEntry {
     pub(super) nexus: Nexus,
     /// How long its commands take.
@@ -62,9 +64,9 @@ impl NexusEntry {
         }
     }
 
-    /// Reads a word of what the end of a command changes.
-    pub(super) fn touch(&self) -> u64 {
-        self.latency.smoothed_ns()
+    /// Asks for what the end of a command changes.
+    pub(super) fn prefetch_for_end(&self) {
+        prefetch(&self.latency);
     }
 
     /// How long its target may be silent before it is asked.
@@ -127,6 +129,9 @@ pub(super) struct NexusTable {
     pages: Vec<Box<[Option<NexusEntry>]>>,
 }
 
+/// With as many nexuses, or fewer, they are in the cache anyway.
+const FEW_NEXUSES: usize = 4 * PAGE_LEN;
+
 impl NexusTable {
     /// Sets a nexus and says whether another one was there whose commands must end.
     pub(super) fn set(&mut self, id: NexusId, nexus: &Nexus) -> bool {
@@ -142,6 +147,16 @@ impl NexusTable {
         if let Some(page) = self.pages.get_mut(usize::from(id.0) / PAGE_LEN) {
             page[usize::from(id.0) % PAGE_LEN] = None;
         }
+    }
+
+    /// Whether there are so many that they are not all in the cache.
+    pub(super) fn is_large(&self) -> bool {
+        self.pages.len() * PAGE_LEN > FEW_NEXUSES
+    }
+
+    /// Asks for all of a nexus.
+    pub(super) fn prefetch(&self, id: NexusId) {
+        self.get(id.0).into_iter().for_each(prefetch);
     }
 
     pub(super) fn get(&self, index: u16) -> Option<&NexusEntry> {

@@ -38,6 +38,9 @@ impl<P: Port> Core<P> {
     pub(super) fn take_commands(&mut self, now: Instant) -> bool {
         let mut busy = false;
         for consumer in 0..self.consumers.len() {
+            if let Some(port) = self.consumers[consumer].as_mut().filter(|_| self.nexuses.is_large()) {
+                port.for_each_waiting(BATCH, |command| self.nexuses.prefetch(command.nexus));
+            }
             for _ in 0..BATCH {
                 let Some(port) = &mut self.consumers[consumer] else { break };
                 if !port.has_command() || !self.exchanges.has_free() {

@@ -19,6 +19,7 @@ pub mod memory;
 mod napi;
 pub mod nic;
 pub mod pcapng;
+pub(crate) mod prefetch;
 mod socket;
 mod waker;
 pub mod xdp;
