@@ -103,6 +103,8 @@ pub struct Core<P: Port> {
     next_look: Option<Instant>,
     /// Exchanges whose deadline has come: empty between two looks.
     due: Vec<u16>,
+    /// When it is the turn of the next silent exchange that can't be asked about at once, as too many questions are out.
+    next_turn: Instant,
     counters: Counters,
     latency_ns: Histogram<u64>,
     port_error: Option<io::Error>,
@@ -138,6 +140,7 @@ impl<P: Port> Core<P> {
             queued_frames: 0,
             next_look: None,
             due: Vec::with_capacity(max_exchanges),
+            next_turn: Instant::ZERO,
             counters: Counters::default(),
             latency_ns: Histogram::new_with_bounds(1, MAX_LATENCY_NS, 3).expect("constant bounds"),
             port_error: None,

@@ -90,7 +90,8 @@ impl<P: Port> Core<P> {
             exchange.patience = (exchange.patience * 2).min(e_d_tov);
             exchange.patience
         } else {
-            TICK
+            self.next_turn = self.next_turn.max(now + TICK) + TICK / MAX_QUESTIONS as u32;
+            self.next_turn.since(now)
         };
         let expires = self.exchanges.get(index).expires;
         self.exchanges.look_at(index, expires.min(now + wait));

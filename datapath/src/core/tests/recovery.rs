@@ -377,3 +377,21 @@ fn many_silent_commands_are_not_asked_for_all_at_once() {
     bench.advance(TICK);
     assert_eq!(bench.sent().len(), 32, "the next ones");
 }
+
+/// A target that stalls with thousands of commands: only as many are looked at in a tick as can be asked about.
+#[test]
+fn of_many_silent_commands_few_are_looked_at_at_a_time() {
+    let mut bench = Bench::new();
+    const COMMANDS: u64 = 4000;
+    for tag in 0..COMMANDS {
+        bench.submit(tag, Transfer::None);
+    }
+    bench.advance(SILENCE);
+    bench.advance(SILENCE);
+    assert_eq!(bench.sent().len(), 32, "questions");
+    // Once those that were silent together have been spread.
+    (0..400).for_each(|_| bench.advance(TICK));
+    let mut due = Vec::new();
+    bench.core.exchanges.take_due(bench.now + TICK, &mut due);
+    assert!(due.len() < 100, "{} in a tick", due.len());
+}
