@@ -10,6 +10,7 @@ mod buffers;
 mod clients;
 mod export;
 pub mod nbd;
+mod pieces;
 pub mod ublk;
 pub mod vhost_user;
 

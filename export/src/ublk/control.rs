@@ -1,8 +1,8 @@
 //! What is asked of the driver: devices that come, go, and are taken over.
 
 use super::parameters::{MAX_REQUEST_LEN, are_same};
-use super::requests::QUEUE_DEPTH;
 use super::{UblkError, path};
+use crate::pieces::QUEUE_DEPTH;
 use libublk::ctrl::{UblkCtrl, UblkCtrlBuilder};
 use libublk::sys::{
     UBLK_F_USER_RECOVERY, UBLK_F_USER_RECOVERY_REISSUE, UBLK_S_DEV_DEAD, UBLK_S_DEV_QUIESCED, ublk_params,

@@ -5,9 +5,10 @@
 
 use super::UblkError;
 use super::control::refused;
-use super::requests::{Ended, QUEUE_DEPTH, Requests, memory};
+use super::requests::{Ended, Requests, memory};
 use crate::block::BlockQueue;
 use crate::export::Export;
+use crate::pieces::QUEUE_DEPTH;
 use libublk::ctrl::UblkCtrl;
 use libublk::helpers::IoBuf;
 use libublk::io::{UblkDev, UblkIOCtx, UblkQueue, with_task_io_ring};

@@ -2,6 +2,7 @@
 
 use super::parameters::{MAX_REQUEST_LEN, SECTOR_SHIFT};
 use crate::block::Geometry;
+use crate::pieces::{Request, Work};
 use libublk::sys::{
     UBLK_IO_F_FUA, UBLK_IO_OP_DISCARD, UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE,
     UBLK_IO_OP_WRITE_ZEROES, ublksrv_io_desc,
@@ -11,58 +12,34 @@ use nix::errno::Errno;
 /// The bits of `op_flags` that say what is to be done.
 const OPERATION: u32 = 0xff;
 
-/// What is to be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Work {
-    Read,
-    Write,
-    Flush,
-    Discard,
-    WriteZeroes,
-}
-
-/// A request that is as it should be. Bytes of the disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Request {
-    pub(super) work: Work,
-    pub(super) offset: u64,
-    pub(super) len: u64,
-    /// Whether it is to stay, whatever happens, once it has ended.
-    pub(super) fua: bool,
-}
-
-impl Request {
-    /// What a descriptor asks for.
-    ///
-    /// # Errors
-    /// The number that the kernel gets for what is wrong.
-    pub(super) fn parse(descriptor: &ublksrv_io_desc, geometry: &Geometry) -> Result<Self, Errno> {
-        let work = match descriptor.op_flags & OPERATION {
-            UBLK_IO_OP_READ => Work::Read,
-            UBLK_IO_OP_WRITE => Work::Write,
-            UBLK_IO_OP_FLUSH => {
-                return Ok(Self { work: Work::Flush, offset: 0, len: 0, fua: true });
-            }
-            UBLK_IO_OP_DISCARD if geometry.discard => Work::Discard,
-            UBLK_IO_OP_WRITE_ZEROES => Work::WriteZeroes,
-            _ => return Err(Errno::EOPNOTSUPP),
-        };
-        let offset = descriptor.start_sector.saturating_mul(1 << SECTOR_SHIFT);
-        let len = u64::from(descriptor.nr_sectors) << SECTOR_SHIFT;
-        let is_moved = matches!(work, Work::Read | Work::Write);
-        if work != Work::Read && geometry.read_only {
-            return Err(Errno::EPERM);
-        }
-        if len == 0
-            || is_moved && len > MAX_REQUEST_LEN.into()
-            || !geometry.is_aligned(offset, len)
-            || !geometry.contains(offset, len)
-        {
-            return Err(Errno::EINVAL);
-        }
-        let fua = work != Work::Read && descriptor.op_flags & UBLK_IO_F_FUA != 0;
-        Ok(Self { work, offset, len, fua })
+/// What a descriptor asks for.
+///
+/// # Errors
+/// The number that the kernel gets for what is wrong.
+pub(super) fn parse(descriptor: &ublksrv_io_desc, geometry: &Geometry) -> Result<Request, Errno> {
+    let work = match descriptor.op_flags & OPERATION {
+        UBLK_IO_OP_READ => Work::Read,
+        UBLK_IO_OP_WRITE => Work::Write,
+        UBLK_IO_OP_FLUSH => return Ok(Request::FLUSH),
+        UBLK_IO_OP_DISCARD if geometry.discard => Work::Discard,
+        UBLK_IO_OP_WRITE_ZEROES => Work::WriteZeroes,
+        _ => return Err(Errno::EOPNOTSUPP),
+    };
+    let offset = descriptor.start_sector.saturating_mul(1 << SECTOR_SHIFT);
+    let len = u64::from(descriptor.nr_sectors) << SECTOR_SHIFT;
+    let is_moved = matches!(work, Work::Read | Work::Write);
+    if work != Work::Read && geometry.read_only {
+        return Err(Errno::EPERM);
     }
+    if len == 0
+        || is_moved && len > MAX_REQUEST_LEN.into()
+        || !geometry.is_aligned(offset, len)
+        || !geometry.contains(offset, len)
+    {
+        return Err(Errno::EINVAL);
+    }
+    let fua = work != Work::Read && descriptor.op_flags & UBLK_IO_F_FUA != 0;
+    Ok(Request { work, offset, len, fua })
 }
 
 #[cfg(test)]
@@ -109,7 +86,7 @@ mod tests {
             (UBLK_IO_OP_ZONE_RESET, 0, 8, &disk, Err(Errno::EOPNOTSUPP)),
         ] {
             let descriptor = ublksrv_io_desc { op_flags, nr_sectors, start_sector, addr: 0 };
-            assert_eq!(Request::parse(&descriptor, geometry), expected, "{descriptor:?}");
+            assert_eq!(parse(&descriptor, geometry), expected, "{descriptor:?}");
         }
     }
 }

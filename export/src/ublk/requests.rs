@@ -1,28 +1,15 @@
 //! Requests of one queue that are worked on: what the disk is asked for, and what the kernel gets.
 
 use super::parameters::MAX_REQUEST_LEN;
-use super::request::{Request, Work};
+use super::request::parse;
 use crate::block::{BlockError, Finished, Geometry, Operation};
-use crate::buffers::Buffers;
 use crate::export::Counters;
+use crate::pieces::{self, Pieces, Request, Work};
 use libublk::helpers::IoBuf;
 use libublk::sys::ublksrv_io_desc;
 use nix::errno::Errno;
-use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
-
-/// Operations of one queue that are out at the disk.
-pub(super) const QUEUE_DEPTH: usize = 128;
-
-/// Bytes of an operation. Short ones lose fewer frames, and go in parallel.
-const PIECE_LEN: usize = 64 << 10;
-
-/// Bytes that are out at the disk, and so have a buffer. More than the delay of a fast SAN times its bandwidth gains
-/// nothing, and overruns rings and switches on the way back.
-const MAX_OUT_LEN: usize = 1 << 20;
-
-/// Bytes of a discard, which moves none: fewer blocks than targets allow (Linux's: 20,000).
-const DISCARD_LEN: u64 = 4 << 20;
 
 /// A request that is to be given back: its tag, and bytes or a negative error number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,27 +21,7 @@ pub(super) struct Ended {
 /// One queue's requests. Each tag has a buffer of [`MAX_REQUEST_LEN`], which the kernel copies from and to.
 pub(super) struct Requests {
     geometry: Geometry,
-    /// Bytes of an operation on this disk.
-    piece_len: usize,
-    /// By tag; those with a request.
-    jobs: Vec<Option<Job>>,
-    /// Jobs with operations to submit, in turn.
-    ready: VecDeque<u16>,
-    out: usize,
-    out_len: usize,
-    buffers: Buffers,
-    counters: Arc<Counters>,
-}
-
-struct Job {
-    request: Request,
-    /// Bytes of the request for which there was an operation.
-    next: u64,
-    /// Operations that are out.
-    out: usize,
-    /// Whether the flush that it needs has been submitted, if it needs one.
-    flushed: bool,
-    error: Option<BlockError>,
+    pieces: Pieces,
 }
 
 impl Requests {
@@ -63,19 +30,7 @@ impl Requests {
     /// # Panics
     /// If the disk takes not even one block at a time.
     pub(super) fn new(geometry: Geometry, tags: usize, counters: Arc<Counters>) -> Self {
-        let block_len = geometry.block_len as usize;
-        let piece_len = PIECE_LEN.max(block_len).min(geometry.max_operation_len) / block_len * block_len;
-        assert!(piece_len > 0, "a device that takes no block: {geometry:?}");
-        Self {
-            geometry,
-            piece_len,
-            jobs: std::iter::repeat_with(|| None).take(tags).collect(),
-            ready: VecDeque::with_capacity(tags),
-            out: 0,
-            out_len: 0,
-            buffers: Buffers::new(QUEUE_DEPTH, MAX_OUT_LEN),
-            counters,
-        }
+        Self { pieces: Pieces::new(&geometry, tags, counters), geometry }
     }
 
     /// Begins a request; gives its end, if that is what is wrong with it.
@@ -83,60 +38,26 @@ impl Requests {
     /// # Panics
     /// If there is a request of that tag.
     pub(super) fn begin(&mut self, tag: u16, descriptor: &ublksrv_io_desc) -> Option<Ended> {
-        let request = match Request::parse(descriptor, &self.geometry) {
-            Ok(request) => request,
-            Err(errno) => {
-                Counters::add(&self.counters.refused, 1);
-                return Some(Ended { tag, result: -(errno as i32) });
+        match parse(descriptor, &self.geometry) {
+            Ok(request) => {
+                self.pieces.begin(tag, request);
+                None
             }
-        };
-        let job = Job { request, next: 0, out: 0, flushed: !request.fua, error: None };
-        let before = self.jobs[usize::from(tag)].replace(job);
-        assert!(before.is_none(), "the kernel has used tag {tag} twice");
-        self.ready.push_back(tag);
-        None
+            Err(errno) => {
+                self.pieces.refuse();
+                Some(Ended { tag, result: -(errno as i32) })
+            }
+        }
     }
 
     /// The next operation to submit: its tag comes back to [`Self::handle_finished`]. There are never more out than
-    /// [`QUEUE_DEPTH`].
+    /// [`QUEUE_DEPTH`](pieces::QUEUE_DEPTH).
     pub(super) fn poll_operation(&mut self, memory: &[IoBuf<u8>]) -> Option<(u64, Operation)> {
-        let &tag = self.ready.front()?;
-        let job = self.jobs[usize::from(tag)].as_mut().expect("a job that is ready");
-        let Request { work, offset, len, .. } = job.request;
-        let longest = if work == Work::Discard { DISCARD_LEN } else { self.piece_len as u64 };
-        let piece_len = (len - job.next).min(longest);
-        let moved = if work == Work::Discard { 0 } else { piece_len as usize };
-        if self.out == QUEUE_DEPTH || self.out > 0 && self.out_len + moved > MAX_OUT_LEN {
-            return None;
-        }
-        let at = job.next;
-        let operation = if at == len {
-            job.flushed = true;
-            Operation::Flush
-        } else if work == Work::Discard {
-            Operation::Discard { offset: offset + at, len: piece_len as u32 }
-        } else {
-            let mut buffer = self.buffers.take(moved);
-            match work {
-                Work::Write => buffer.copy_from_slice(&memory[usize::from(tag)][at as usize..][..moved]),
-                Work::WriteZeroes => buffer.fill(0),
-                _ => {}
-            }
-            match work {
-                Work::Read => Operation::Read { offset: offset + at, buffer },
-                _ => Operation::Write { offset: offset + at, buffer },
-            }
-        };
-        self.ready.pop_front();
-        job.next += piece_len;
-        job.out += 1;
-        self.out += 1;
-        self.out_len += moved;
-        if job.next < len {
-            self.ready.push_back(tag);
-        }
-        // A piece is told by where it begins: requests are shorter than 2^48 bytes.
-        Some((at << 16 | u64::from(tag), operation))
+        let Ok(operation) = self.pieces.poll_operation(|tag, at, buffer| {
+            buffer.copy_from_slice(&memory[usize::from(tag)][at as usize..][..buffer.len()]);
+            Ok::<_, Infallible>(())
+        });
+        operation
     }
 
     /// Takes an operation's end, and gives the end of its request, if it is that.
@@ -144,62 +65,19 @@ impl Requests {
     /// # Panics
     /// If no operation with this tag is out.
     pub(super) fn handle_finished(&mut self, memory: &mut [IoBuf<u8>], finished: Finished) -> Option<Ended> {
-        let (at, tag) = ((finished.tag >> 16) as usize, (finished.tag & 0xffff) as u16);
-        let slot = &mut self.jobs[usize::from(tag)];
-        let job = slot.as_mut().expect("an operation that is out has its job");
-        job.out -= 1;
-        self.out -= 1;
-        let len = job.request.len;
-        if let Err(error) = finished.result {
-            job.error.get_or_insert(error);
-            if job.next < len {
-                job.next = len;
-                self.ready.retain(|&ready| ready != tag);
-            }
-        }
-        if let Some(buffer) = finished.buffer {
-            self.out_len -= buffer.len();
-            if finished.result.is_ok() && job.request.work == Work::Read {
-                memory[usize::from(tag)][at..][..buffer.len()].copy_from_slice(&buffer);
-            }
-            self.buffers.give_back(buffer);
-        }
-        if job.out > 0 || job.next < len {
-            return None;
-        }
-        if job.error.is_none() && !job.flushed {
-            self.ready.push_back(tag);
-            return None;
-        }
-        let job = slot.take().expect("looked at above");
-        Some(Ended { tag, result: self.finish(&job) })
-    }
-
-    fn finish(&self, job: &Job) -> i32 {
-        let counters = &self.counters;
-        if let Some(error) = job.error {
-            Counters::add(&counters.failed, 1);
-            return match error {
-                BlockError::ReadOnly => -(Errno::EPERM as i32),
-                BlockError::Io => -(Errno::EIO as i32),
-            };
-        }
-        let Request { work, len, .. } = job.request;
-        let (count, bytes) = match work {
-            Work::Read => (&counters.reads, Some(&counters.read_bytes)),
-            Work::Write | Work::WriteZeroes => (&counters.writes, Some(&counters.written_bytes)),
-            Work::Discard => (&counters.trims, None),
-            Work::Flush => (&counters.flushes, None),
+        let Ok(ended) = self.pieces.handle_finished(finished, |tag, at, data| {
+            memory[usize::from(tag)][at as usize..][..data.len()].copy_from_slice(data);
+            Ok::<_, Infallible>(())
+        });
+        let pieces::Ended { slot, request: Request { work, len, .. }, result } = ended?;
+        let result = match (result, work) {
+            (Err(BlockError::ReadOnly), _) => -(Errno::EPERM as i32),
+            (Err(BlockError::Io), _) => -(Errno::EIO as i32),
+            // Of others the kernel wants no bytes, and theirs need not fit.
+            (Ok(()), Work::Read | Work::Write) => i32::try_from(len).expect("no more than MAX_REQUEST_LEN"),
+            (Ok(()), Work::Flush | Work::Discard | Work::WriteZeroes) => 0,
         };
-        Counters::add(count, 1);
-        if let Some(bytes) = bytes {
-            Counters::add(bytes, len);
-        }
-        // Of others the kernel wants no bytes, and theirs need not fit.
-        match work {
-            Work::Read | Work::Write => i32::try_from(len).expect("no more than MAX_REQUEST_LEN"),
-            Work::Flush | Work::Discard | Work::WriteZeroes => 0,
-        }
+        Some(Ended { tag: slot, result })
     }
 }
 
@@ -211,6 +89,7 @@ pub(super) fn memory(tags: usize) -> Vec<IoBuf<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pieces::{MAX_OUT_LEN, PIECE_LEN};
     use libublk::sys::{
         UBLK_IO_F_FUA, UBLK_IO_OP_DISCARD, UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE,
         UBLK_IO_OP_WRITE_ZEROES, UBLK_IO_OP_ZONE_OPEN,

@@ -3,6 +3,7 @@
 use super::FrontEndError;
 use super::chain::Chain;
 use crate::block::Geometry;
+use crate::pieces::{Request, Work};
 use vm_memory::GuestMemoryMmap;
 
 /// Bytes of a sector, whatever a block of the disk has.
@@ -39,26 +40,16 @@ pub(super) enum Status {
     Unsupported = 2,
 }
 
-/// What is to be done.
+/// What a guest asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Work {
-    Read,
-    Write,
-    Flush,
-    Discard,
-    WriteZeroes,
-    GetId,
+pub(super) enum Ask {
+    /// So many bytes of the device's name.
+    Id { len: usize },
+    /// Something of the disk.
+    Disk(Request),
 }
 
-/// A request that is as it should be. Bytes of the disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Request {
-    pub(super) work: Work,
-    pub(super) offset: u64,
-    pub(super) len: u64,
-}
-
-impl Request {
+impl Ask {
     /// What a chain asks for, or the status that it gets for what is wrong.
     ///
     /// # Errors
@@ -78,10 +69,10 @@ impl Request {
         let offset = sector.saturating_mul(SECTOR_LEN);
         let (to_read, to_write) = (readable - HEADER_LEN, writable - 1);
         let request = match kind {
-            kind::IN => Self { work: Work::Read, offset, len: to_write },
-            kind::OUT => Self { work: Work::Write, offset, len: to_read },
-            kind::FLUSH => Self { work: Work::Flush, offset: 0, len: 0 },
-            kind::GET_ID => Self { work: Work::GetId, offset: 0, len: to_write.min(ID_LEN as u64) },
+            kind::IN => Request { work: Work::Read, offset, len: to_write, fua: false },
+            kind::OUT => Request { work: Work::Write, offset, len: to_read, fua: false },
+            kind::FLUSH => return Ok(Ok(Self::Disk(Request::FLUSH))),
+            kind::GET_ID => return Ok(Ok(Self::Id { len: to_write.min(ID_LEN as u64) as usize })),
             kind::DISCARD | kind::WRITE_ZEROES if to_read == RANGE_LEN => {
                 let mut range = [0; RANGE_LEN as usize];
                 chain.read(memory, HEADER_LEN, &mut range)?;
@@ -94,27 +85,23 @@ impl Request {
                 }
                 let (sector, sectors) = (quad_at(&range, 0), long_at(&range, 8));
                 let offset = sector.saturating_mul(SECTOR_LEN);
-                Self { work, offset, len: u64::from(sectors) * SECTOR_LEN }
+                Request { work, offset, len: u64::from(sectors) * SECTOR_LEN, fua: false }
             }
             // One range is what we take.
             kind::DISCARD | kind::WRITE_ZEROES => return Ok(Err(Status::IoError)),
             _ => return Ok(Err(Status::Unsupported)),
         };
-        Ok(request.check(geometry))
+        Ok(check(&request, geometry).map(|()| Self::Disk(request)))
     }
+}
 
-    fn check(self, geometry: &Geometry) -> Result<Self, Status> {
-        let Self { work, offset, len } = self;
-        let changes = matches!(work, Work::Write | Work::Discard | Work::WriteZeroes);
-        if matches!(work, Work::Flush | Work::GetId) {
-            return Ok(self);
-        }
-        if work == Work::Discard && !geometry.discard {
-            return Err(Status::Unsupported);
-        }
-        let is_right = len > 0 && geometry.is_aligned(offset, len) && geometry.contains(offset, len);
-        if is_right && !(changes && geometry.read_only) { Ok(self) } else { Err(Status::IoError) }
+fn check(request: &Request, geometry: &Geometry) -> Result<(), Status> {
+    let &Request { work, offset, len, .. } = request;
+    if work == Work::Discard && !geometry.discard {
+        return Err(Status::Unsupported);
     }
+    let is_right = len > 0 && geometry.is_aligned(offset, len) && geometry.contains(offset, len);
+    if is_right && (work == Work::Read || !geometry.read_only) { Ok(()) } else { Err(Status::IoError) }
 }
 
 fn long_at(bytes: &[u8], at: usize) -> u32 {

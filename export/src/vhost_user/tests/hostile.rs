@@ -1,7 +1,7 @@
 //! Whatever a guest's memory says: an error or a status, within bounds.
 
-use super::super::requests::QUEUE_DEPTH;
 use super::{DISK_LEN, SIZE, World};
+use crate::pieces::QUEUE_DEPTH;
 use proptest::prelude::*;
 use vm_memory::{Bytes, GuestAddress};
 
