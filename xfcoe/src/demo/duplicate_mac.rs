@@ -32,8 +32,8 @@ const SAN_INTERFACE: &str = "san0";
 const DEPTH: usize = 8;
 /// Bytes of each.
 const IO_LEN: usize = 4096;
-/// A request that takes as long is one that times out, to whoever waits for it.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// A request that takes as long, which is many times what it should, stalls whoever waits for it.
+const STALL: Duration = Duration::from_millis(100);
 
 /// What came of it. Its JSON is one object; names end in their units.
 #[derive(Debug, Serialize)]
@@ -58,8 +58,8 @@ struct HostReport {
     longest_ms: f64,
     /// Reads that lost frames, and needed them or all of it once more.
     reads_with_loss: u64,
-    /// Requests that took more than a second, or have not ended.
-    timed_out: usize,
+    /// Requests that took more than 100 ms, or have been out for so long.
+    stalled: usize,
     /// Frames that came here and were for the other host.
     foreign_frames: u64,
     /// Someone else was heard to send with its MAC address.
@@ -169,7 +169,7 @@ impl Host {
         let blocks = IO_LEN as u64 / u64::from(info.block_len);
         let begin = Instant::now();
         let mut began = [begin; DEPTH];
-        let (mut done, mut timed_out, mut longest, mut next) = (0_u32, 0, Duration::ZERO, 0_u64);
+        let (mut done, mut stalled, mut longest, mut next) = (0_u32, 0, Duration::ZERO, 0_u64);
         let mut idle: Vec<usize> = (0..DEPTH).collect();
         while begin.elapsed() < time {
             while let Some(slot) = idle.pop() {
@@ -184,19 +184,19 @@ impl Host {
                 let slot = ended.tag as usize;
                 let took = began[slot].elapsed();
                 (done, longest) = (done + u32::from(ended.result.is_ok()), longest.max(took));
-                timed_out += usize::from(took > TIMEOUT);
+                stalled += usize::from(took > STALL);
                 idle.push(slot);
             }
         }
         let elapsed = begin.elapsed();
         let out = (0..DEPTH).filter(|slot| !idle.contains(slot)).map(|slot| began[slot].elapsed());
         let out: Vec<_> = out.collect();
-        timed_out += out.iter().filter(|&&took| took > TIMEOUT).count();
+        stalled += out.iter().filter(|&&took| took > STALL).count();
         longest = out.into_iter().fold(longest, Duration::max);
-        self.report(f64::from(done) / elapsed.as_secs_f64(), longest, timed_out)
+        self.report(f64::from(done) / elapsed.as_secs_f64(), longest, stalled)
     }
 
-    fn report(&self, iops: f64, longest: Duration, timed_out: usize) -> anyhow::Result<HostReport> {
+    fn report(&self, iops: f64, longest: Duration, stalled: usize) -> anyhow::Result<HostReport> {
         let counters = self.initiator.report()?.counters;
         let seen = self.initiator.inventory();
         let port = &seen.vn_ports[0];
@@ -209,7 +209,7 @@ impl Host {
             iops: round(iops, 0),
             longest_ms: round(longest.as_secs_f64() * 1e3, 1),
             reads_with_loss: counters.lost + counters.retransmissions,
-            timed_out,
+            stalled,
             foreign_frames: others.iter().map(|&reason| counters.dropped(reason)).sum(),
             duplicate_noticed: !seen.duplicate_macs.is_empty(),
         })
@@ -228,8 +228,7 @@ impl fmt::Display for Report {
 
 impl fmt::Display for HostReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, fc_id, mac, iops, longest_ms, reads_with_loss, timed_out, foreign_frames, .. } =
-            self;
+        let Self { host, fc_id, mac, iops, longest_ms, reads_with_loss, stalled, foreign_frames, .. } = self;
         writeln!(
             f,
             "  host {host}, N_Port_ID {fc_id}, MAC {mac}: {iops} IOPS, the longest read {longest_ms} ms"
@@ -237,7 +236,7 @@ impl fmt::Display for HostReport {
         writeln!(
             f,
             "    {foreign_frames} frames came here that were for the other host; {reads_with_loss} reads lost frames; \
-             {timed_out} reads over a second"
+             {stalled} reads over 100 ms"
         )?;
         if self.duplicate_noticed {
             writeln!(f, "    it has noticed that someone else has its MAC address")?;
