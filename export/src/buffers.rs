@@ -28,8 +28,8 @@ impl Buffers {
     /// Keeps a buffer, and lets go of others for it.
     pub(crate) fn give_back(&mut self, buffer: Box<[u8]>) {
         while self.free.len() == self.most || self.len + buffer.len() > self.most_len {
-            let Some(oldest) = self.free.pop() else { return };
-            self.len -= oldest.len();
+            let Some(other) = self.free.pop() else { return };
+            self.len -= other.len();
         }
         self.len += buffer.len();
         self.free.push(buffer);

@@ -1,6 +1,7 @@
 //! Requests of those for whom data is copied, in pieces: what the disk is asked for, and when each request has ended.
 //!
-//! Where the data is, only the server knows: it has it copied to and from the buffers of operations.
+//! Where the data is, only the server knows: it has it copied to and from the buffers of operations. NBD, whose data comes
+//! and goes in these buffers, has a machine of its own for its requests, and the same bounds.
 
 use crate::block::{BlockError, Finished, Geometry, Operation};
 use crate::buffers::Buffers;
@@ -8,7 +9,7 @@ use crate::export::Counters;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Operations of one [`Pieces`] that are out at the disk.
+/// Operations of one client, or one of its queues, that are out at the disk.
 pub(crate) const QUEUE_DEPTH: usize = 128;
 
 /// Bytes of an operation. Short ones lose fewer frames, and go in parallel.
@@ -19,7 +20,18 @@ pub(crate) const PIECE_LEN: usize = 64 << 10;
 pub(crate) const MAX_OUT_LEN: usize = 1 << 20;
 
 /// Bytes of a discard, which moves none: fewer blocks than targets allow (Linux's: 20,000).
-const DISCARD_LEN: u64 = 4 << 20;
+pub(crate) const DISCARD_LEN: u64 = 4 << 20;
+
+/// Bytes of an operation that moves data, on a disk with this geometry.
+///
+/// # Panics
+/// If the disk takes not even one block at a time.
+pub(crate) fn piece_len(geometry: &Geometry) -> usize {
+    let block_len = geometry.block_len as usize;
+    let piece_len = PIECE_LEN.max(block_len).min(geometry.max_operation_len) / block_len * block_len;
+    assert!(piece_len > 0, "a device that takes no block: {geometry:?}");
+    piece_len
+}
 
 /// What is to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,11 +97,8 @@ impl Pieces {
     /// # Panics
     /// If the disk takes not even one block at a time.
     pub(crate) fn new(geometry: &Geometry, slots: usize, counters: Arc<Counters>) -> Self {
-        let block_len = geometry.block_len as usize;
-        let piece_len = PIECE_LEN.max(block_len).min(geometry.max_operation_len) / block_len * block_len;
-        assert!(piece_len > 0, "a device that takes no block: {geometry:?}");
         Self {
-            piece_len,
+            piece_len: piece_len(geometry),
             jobs: std::iter::repeat_with(|| None).take(slots).collect(),
             ready: VecDeque::with_capacity(slots),
             out: 0,

@@ -3,10 +3,11 @@
 use super::ProtocolError;
 use super::buffers::Input;
 use super::negotiation::{Choice, Negotiation, Offer, Progress};
-use super::transmission::{QUEUE_DEPTH, Transmission};
+use super::transmission::Transmission;
 use crate::block::BlockQueue;
 use crate::clients::Clients;
 use crate::export::{Connected, Counters, Export};
+use crate::pieces::QUEUE_DEPTH;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::sockopt::{ReceiveTimeout, SendTimeout, TcpNoDelay};

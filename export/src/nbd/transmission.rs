@@ -7,25 +7,13 @@ use super::{MAX_HELD_LEN, ProtocolError};
 use crate::block::{BlockError, Finished, Geometry, Operation};
 use crate::buffers::Buffers;
 use crate::export::Counters;
+use crate::pieces::{DISCARD_LEN, MAX_OUT_LEN, QUEUE_DEPTH, piece_len};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-/// Operations of one connection that are out at the device.
-pub(super) const QUEUE_DEPTH: usize = 128;
-
 /// Requests of one connection that are held. Their bytes have a limit of their own.
 const MAX_REQUESTS: usize = 256;
-
-/// Bytes of an operation. Short ones lose fewer frames, and go in parallel.
-const PIECE_LEN: usize = 64 << 10;
-
-/// Bytes that are out at the device. More than the delay of a fast SAN times its bandwidth gains nothing, and overruns
-/// rings and switches on the way back.
-const MAX_OUT_LEN: usize = 1 << 20;
-
-/// Bytes of a discard, which moves none: fewer blocks than targets allow (Linux's: 20,000).
-const DISCARD_LEN: u64 = 4 << 20;
 
 /// One connection's requests.
 pub(super) struct Transmission {
@@ -89,13 +77,10 @@ impl Transmission {
     /// # Panics
     /// If the device takes not even one block at a time.
     pub(super) fn new(geometry: Geometry, structured: bool, input: Input, counters: Arc<Counters>) -> Self {
-        let block_len = geometry.block_len as usize;
-        let piece_len = PIECE_LEN.max(block_len).min(geometry.max_operation_len) / block_len * block_len;
-        assert!(piece_len > 0, "a device that takes no block: {geometry:?}");
         Self {
+            piece_len: piece_len(&geometry),
             geometry,
             structured,
-            piece_len,
             input,
             expected: Expected::Request,
             jobs: (0..MAX_REQUESTS).map(|_| None).collect(),

@@ -1,10 +1,11 @@
 use super::super::buffers::Input;
-use super::super::transmission::{QUEUE_DEPTH, Transmission};
+use super::super::transmission::Transmission;
 use super::super::wire::{command, command_flag, error};
 use super::super::{MAX_HELD_LEN, MAX_REQUEST_LEN, ProtocolError};
 use super::{fill, geometry};
 use crate::block::{BlockError, Finished, Geometry, Operation};
 use crate::export::Counters;
+use crate::pieces::QUEUE_DEPTH;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::io::IoSlice;
