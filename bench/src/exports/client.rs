@@ -1,6 +1,6 @@
 //! Those who read a disk: by the library, as a guest, and by fio. They read the same blocks in the same order.
 
-use super::{BLOCK_LEN, BLOCKS};
+use super::{BLOCK_LEN, BLOCKS, MAX_DEPTH};
 use crate::cpu_time::CpuTime;
 use anyhow::{Context as _, ensure};
 use bench::guest::{Ask, Guest, Wishes};
@@ -33,8 +33,40 @@ pub(super) struct Reads {
     pub(super) child_cpu_s: f64,
 }
 
+/// A client of ours, which is given reads one by one.
+pub(super) trait OneByOne {
+    /// Begins a read of this block, of which the server needn't know before [`Self::kick`].
+    fn begin(&mut self, block: u64) -> anyhow::Result<()>;
+
+    /// Lets the server know.
+    fn kick(&mut self) -> anyhow::Result<()>;
+
+    /// Waits until some have ended, and says how many.
+    fn take(&mut self) -> anyhow::Result<usize>;
+}
+
+impl<C: OneByOne> Client for C {
+    fn read(&mut self, depth: usize, duration: Duration) -> anyhow::Result<Reads> {
+        let begin = Instant::now();
+        let (mut begun, mut out, mut took) = (0, 0, Duration::ZERO);
+        while took < duration || out > 0 {
+            if took < duration {
+                for _ in out..depth {
+                    self.begin(block(begun))?;
+                    begun += 1;
+                }
+                out = depth;
+                self.kick()?;
+            }
+            out -= self.take()?;
+            took = begin.elapsed();
+        }
+        Ok(Reads { count: begun, took, ..Reads::default() })
+    }
+}
+
 /// Blocks that look like chance.
-pub(super) fn block(number: u64) -> u64 {
+fn block(number: u64) -> u64 {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20 & (BLOCKS - 1)
 }
 
@@ -72,76 +104,67 @@ impl Library {
         }
         Ok(())
     }
+}
 
-    /// Takes what has ended; waits for it where nothing has.
-    fn take(&mut self) -> anyhow::Result<()> {
+impl OneByOne for Library {
+    fn begin(&mut self, block: u64) -> anyhow::Result<()> {
+        let buffer = self.buffers.pop().context("no buffers")?;
+        self.queue.submit(block, Operation::Read { offset: block * BLOCK_LEN as u64, buffer });
+        Ok(())
+    }
+
+    fn kick(&mut self) -> anyhow::Result<()> {
+        self.queue.kick();
+        Ok(())
+    }
+
+    fn take(&mut self) -> anyhow::Result<usize> {
         let before = self.buffers.len();
         while let Some(finished) = self.queue.poll() {
             ensure!(finished.result.is_ok(), "the disk fails a request");
             self.buffers.extend(finished.buffer);
         }
-        if self.buffers.len() == before {
+        let ended = self.buffers.len() - before;
+        if ended == 0 {
             self.queue.wait_with(self.other.as_fd(), PATIENCE)?;
         }
-        Ok(())
-    }
-}
-
-impl Client for Library {
-    fn read(&mut self, depth: usize, duration: Duration) -> anyhow::Result<Reads> {
-        let idle = self.depth - depth;
-        let begin = Instant::now();
-        let (mut begun, mut took) = (0, Duration::ZERO);
-        while took < duration || self.buffers.len() < self.depth {
-            if took < duration {
-                for buffer in self.buffers.drain(idle..) {
-                    let offset = block(begun) * BLOCK_LEN as u64;
-                    self.queue.submit(begun, Operation::Read { offset, buffer });
-                    begun += 1;
-                }
-                self.queue.kick();
-            }
-            self.take()?;
-            took = begin.elapsed();
-        }
-        Ok(Reads { count: begun, took, ..Reads::default() })
+        Ok(ended)
     }
 }
 
 /// A guest's driver, without a virtual machine.
-pub(super) struct VhostUser(Guest);
+pub(super) struct VhostUser {
+    guest: Guest,
+    /// Slots without a request.
+    free: Vec<u16>,
+}
 
 impl VhostUser {
     pub(super) fn connect(path: &Path) -> anyhow::Result<Self> {
         let mut guest = Guest::new(Wishes { size: RING_SIZE, ..Wishes::default() });
         guest.connect(path).context("cannot connect to the vhost-user device")?;
-        Ok(Self(guest))
+        Ok(Self { guest, free: (0..MAX_DEPTH as u16).collect() })
     }
 }
 
-impl Client for VhostUser {
-    fn read(&mut self, depth: usize, duration: Duration) -> anyhow::Result<Reads> {
-        let begin = Instant::now();
-        let (mut begun, mut took) = (0, Duration::ZERO);
-        let mut free: Vec<u16> = (0..u16::try_from(depth)?).collect();
-        while took < duration || free.len() < depth {
-            if took < duration {
-                for slot in free.drain(..) {
-                    let sector = block(begun) * (BLOCK_LEN / 512) as u64;
-                    self.0.submit(0, slot, &Ask::Read(sector, BLOCK_LEN as u32));
-                    begun += 1;
-                }
-                self.0.kick(0);
-            }
-            let done = self.0.wait(0, PATIENCE);
-            ensure!(
-                !done.is_empty() && done.iter().all(|done| done.status == 0),
-                "the device fails: {done:?}"
-            );
-            free.extend(done.iter().map(|done| done.slot));
-            took = begin.elapsed();
-        }
-        Ok(Reads { count: begun, took, ..Reads::default() })
+impl OneByOne for VhostUser {
+    fn begin(&mut self, block: u64) -> anyhow::Result<()> {
+        let slot = self.free.pop().context("no slots")?;
+        let sector = block * (BLOCK_LEN / 512) as u64;
+        self.guest.submit(0, slot, &Ask::Read(sector, BLOCK_LEN as u32));
+        Ok(())
+    }
+
+    fn kick(&mut self) -> anyhow::Result<()> {
+        self.guest.kick(0);
+        Ok(())
+    }
+
+    fn take(&mut self) -> anyhow::Result<usize> {
+        let done = self.guest.wait(0, PATIENCE);
+        ensure!(!done.is_empty() && done.iter().all(|done| done.status == 0), "the device fails: {done:?}");
+        self.free.extend(done.iter().map(|done| done.slot));
+        Ok(done.len())
     }
 }
 

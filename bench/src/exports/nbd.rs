@@ -1,12 +1,11 @@
 //! An NBD client that does no more than it has to: what it is given is what the server can give.
 
-use super::client::{Client, Reads, block};
-use super::{BLOCK_LEN, EXPORT};
+use super::client::OneByOne;
+use super::{BLOCK_LEN, EXPORT, MAX_DEPTH};
 use anyhow::{Context as _, ensure};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// Bytes of the server's greeting, and of its answer to NBD_OPT_EXPORT_NAME without the zeroes.
 const GREETING_LEN: usize = 18;
@@ -32,6 +31,8 @@ pub(super) struct Nbd {
     filled: usize,
     /// Where a reply's data goes, by its cookie.
     data: Vec<Box<[u8]>>,
+    /// Cookies without a request.
+    free: Vec<usize>,
 }
 
 impl Nbd {
@@ -49,21 +50,33 @@ impl Nbd {
         socket.write_all(&choice.concat())?;
         socket.read_exact(&mut [0; EXPORT_INFO_LEN]).context("there is no such export")?;
         let input = vec![0; INPUT_LEN].into();
-        Ok(Self { socket, requests: Vec::new(), input, filled: 0, data: Vec::new() })
+        let data = vec![vec![0; BLOCK_LEN].into(); MAX_DEPTH];
+        Ok(Self { socket, requests: Vec::new(), input, filled: 0, data, free: (0..MAX_DEPTH).collect() })
     }
+}
 
-    fn request(&mut self, cookie: usize, number: u64) {
-        let offset = block(number) * BLOCK_LEN as u64;
+impl OneByOne for Nbd {
+    fn begin(&mut self, block: u64) -> anyhow::Result<()> {
+        let cookie = self.free.pop().context("no cookies")?;
+        let offset = block * BLOCK_LEN as u64;
         self.requests.extend_from_slice(&REQUEST_MAGIC.to_be_bytes());
         // Flags, and NBD_CMD_READ.
         self.requests.extend_from_slice(&[0; 4]);
         self.requests.extend_from_slice(&(cookie as u64).to_be_bytes());
         self.requests.extend_from_slice(&offset.to_be_bytes());
         self.requests.extend_from_slice(&(BLOCK_LEN as u32).to_be_bytes());
+        Ok(())
     }
 
-    /// Waits for replies and takes those that are whole; their cookies go to `free`.
-    fn take_replies(&mut self, free: &mut Vec<usize>) -> anyhow::Result<()> {
+    fn kick(&mut self) -> anyhow::Result<()> {
+        self.socket.write_all(&self.requests)?;
+        self.requests.clear();
+        Ok(())
+    }
+
+    /// Those whose reply is whole have ended.
+    fn take(&mut self) -> anyhow::Result<usize> {
+        let before = self.free.len();
         let len = self.socket.read(&mut self.input[self.filled..])?;
         ensure!(len > 0, "the NBD server has closed the connection");
         self.filled += len;
@@ -76,34 +89,12 @@ impl Nbd {
             );
             let cookie = u64::from_be_bytes(header[8..].try_into()?) as usize;
             self.data.get_mut(cookie).context("an NBD reply to nothing")?.copy_from_slice(data);
-            free.push(cookie);
+            self.free.push(cookie);
             rest = after;
         }
         let left = rest.len();
         self.input.copy_within(self.filled - left..self.filled, 0);
         self.filled = left;
-        Ok(())
-    }
-}
-
-impl Client for Nbd {
-    fn read(&mut self, depth: usize, duration: Duration) -> anyhow::Result<Reads> {
-        self.data.resize_with(depth, || vec![0; BLOCK_LEN].into());
-        let mut free: Vec<usize> = (0..depth).collect();
-        let begin = Instant::now();
-        let (mut begun, mut took) = (0, Duration::ZERO);
-        while took < duration || free.len() < depth {
-            if took < duration {
-                for cookie in std::mem::take(&mut free) {
-                    self.request(cookie, begun);
-                    begun += 1;
-                }
-                self.socket.write_all(&self.requests)?;
-                self.requests.clear();
-            }
-            self.take_replies(&mut free)?;
-            took = begin.elapsed();
-        }
-        Ok(Reads { count: begun, took, ..Reads::default() })
+        Ok(self.free.len() - before)
     }
 }
