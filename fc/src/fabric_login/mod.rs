@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Registering: PLOGI to the name server, RNN_ID, RSNN_NN, RSPN_ID, RFT_ID, RFF_ID, SCR; then GPN_FT lists the
-//! FCP ports. FLOGI, FDISC and LOGO to the F_Port travel by FIP.
+//! FCP ports. FLOGI, FDISC and LOGO to the F_Port travel by FIP. A virtual link that the F_Port clears is lost; if it clears
+//! the next one soon, too, the login is Waiting, and not Offline.
 
 mod discovery;
 mod register;

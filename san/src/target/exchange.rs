@@ -243,10 +243,7 @@ impl Exchanges {
 
     /// Gives a state to an exchange that was not ready to send. One that sends comes last in the ring.
     pub(super) fn set_state(&mut self, slot: Slot, state: State) {
-        let exchange = self.get_mut(slot);
-        assert!(!exchange.state.sends(), "a slot is in the ring once");
-        exchange.state = state;
-        self.ox_ids[usize::from(slot.0)] = exchange.ox_id;
+        self.give_state(slot, state);
         if state.sends() {
             self.ready.push_back(slot);
         }
@@ -254,11 +251,16 @@ impl Exchanges {
 
     /// As [`Self::set_state`], with a state that sends, which it may from `due` on.
     pub(super) fn stall(&mut self, slot: Slot, state: State, due: Instant) {
+        assert!(state.sends());
+        self.give_state(slot, state);
+        self.stalled.push((due, slot));
+    }
+
+    fn give_state(&mut self, slot: Slot, state: State) {
         let exchange = self.get_mut(slot);
-        assert!(!exchange.state.sends() && state.sends());
+        assert!(!exchange.state.sends(), "a slot is in the ring once");
         exchange.state = state;
         self.ox_ids[usize::from(slot.0)] = exchange.ox_id;
-        self.stalled.push((due, slot));
     }
 
     /// When the first of those that are stalled may send.
