@@ -185,6 +185,7 @@ impl ConsumerPort {
 
     /// Hands a completion over, and says whether it is the first one since [`Self::wake`], which is due then. There is
     /// always room: as many fit as commands may be out.
+    #[inline(always)]
     pub(crate) fn complete(&mut self, completion: Completion) -> bool {
         if self.shared.closed.load(Ordering::Relaxed) {
             return false;

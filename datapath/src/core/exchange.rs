@@ -2,12 +2,16 @@
 
 use super::deadlines::Deadlines;
 use super::ox_ids::{OxIds, Qualified, Rest, Use};
+use crate::port::prefetch::prefetch;
 use fc::fcp::Moved;
 use fc::messages::{Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::fcp::{Lun, TaskManagement};
 use fc::wire::header::UNASSIGNED_XID;
 use fc::wire::{FcId, MacAddr};
+
+/// Bytes of an exchange that matter to a read, or a short command, that ends well: two cache lines.
+const USUAL_LEN: usize = 128;
 
 /// OX_IDs that are left to questions, notices and rests when as many commands are out as can be.
 const SPARE_OX_IDS: usize = 512;
@@ -167,6 +171,11 @@ impl ExchangeTable {
         &self.exchanges[usize::from(index)]
     }
 
+    /// Asks for what a frame touches of an exchange.
+    pub(super) fn prefetch(&self, index: u16) {
+        prefetch(self.get(index), USUAL_LEN);
+    }
+
     pub(super) fn get_mut(&mut self, index: u16) -> &mut Exchange {
         &mut self.exchanges[usize::from(index)]
     }
@@ -183,6 +192,7 @@ impl ExchangeTable {
         self.ox_ids.rest(Rest { ox_id, until, qualified });
     }
 
+    #[inline(always)]
     fn release(&mut self, index: u16) -> u16 {
         let exchange = &mut self.exchanges[usize::from(index)];
         assert!(exchange.transfer.is_empty(), "an exchange is freed with a command's buffer");
@@ -352,7 +362,7 @@ mod tests {
     #[test]
     fn a_data_frame_touches_one_line() {
         assert_eq!(offset_of!(Exchange, transfer), 64);
-        assert!(offset_of!(Exchange, moved) + 8 <= 128, "{}", offset_of!(Exchange, moved));
+        assert!(offset_of!(Exchange, moved) + 8 <= USUAL_LEN, "{}", offset_of!(Exchange, moved));
     }
 
     #[test]

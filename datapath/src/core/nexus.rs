@@ -13,12 +13,16 @@ use zerocopy::{FromBytes, IntoBytes};
 /// The longest front of a frame: Ethernet with a tag, FCoE, FC header.
 const MAX_FRONT_LEN: usize = MAX_HEADER_LEN + PROLOGUE_LEN + HEADER_LEN;
 
+/// Bytes of a nexus that the end of a command touches: a cache line.
+const END_LEN: usize = 64;
+
 /// A nexus and what every frame to it starts with, in whole cache lines.
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct NexusEntry {
-    pub(super) nexus: Nexus,
     /// How long its commands take.
     pub(super) latency: Latency,
+    /// Its `e_d_tov` also says whether there is a nexus at all.
+    pub(super) nexus: Nexus,
     /// What its answers to questions are worth.
     pub(super) answers: Answers,
     /// Data of an exchange has come after the response that belongs to it.
@@ -62,11 +66,6 @@ impl NexusEntry {
             front,
             ethernet_len,
         }
-    }
-
-    /// Asks for what the end of a command changes.
-    pub(super) fn prefetch_for_end(&self) {
-        prefetch(&self.latency);
     }
 
     /// How long its target may be silent before it is asked.
@@ -155,8 +154,18 @@ impl NexusTable {
     }
 
     /// Asks for all of a nexus.
-    pub(super) fn prefetch(&self, id: NexusId) {
-        self.get(id.0).into_iter().for_each(prefetch);
+    pub(super) fn prefetch(&self, index: u16) {
+        self.place(index).into_iter().for_each(|place| prefetch(place, size_of_val(place)));
+    }
+
+    /// Asks for what the end of a command touches of its nexus.
+    pub(super) fn prefetch_for_end(&self, index: u16) {
+        self.place(index).into_iter().for_each(|place| prefetch(place, END_LEN));
+    }
+
+    /// Where a nexus is, or would be: not looked at.
+    fn place(&self, index: u16) -> Option<&Option<NexusEntry>> {
+        self.pages.get(usize::from(index) / PAGE_LEN)?.get(usize::from(index) % PAGE_LEN)
     }
 
     pub(super) fn get(&self, index: u16) -> Option<&NexusEntry> {
@@ -171,9 +180,17 @@ impl NexusTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::mem::offset_of;
 
     #[test]
     fn a_nexus_takes_little_memory() {
         assert!(size_of::<Option<NexusEntry>>() < 256, "{} bytes", size_of::<Option<NexusEntry>>());
+    }
+
+    #[test]
+    fn the_end_of_a_command_touches_one_line() {
+        assert_eq!(offset_of!(NexusEntry, latency), 0);
+        let e_d_tov = offset_of!(NexusEntry, nexus) + offset_of!(Nexus, e_d_tov);
+        assert!(e_d_tov + size_of::<Duration>() <= END_LEN, "{e_d_tov}");
     }
 }

@@ -39,7 +39,7 @@ impl<P: Port> Core<P> {
         let mut busy = false;
         for consumer in 0..self.consumers.len() {
             if let Some(port) = self.consumers[consumer].as_mut().filter(|_| self.nexuses.is_large()) {
-                port.for_each_waiting(BATCH, |command| self.nexuses.prefetch(command.nexus));
+                port.for_each_waiting(BATCH, |command| self.nexuses.prefetch(command.nexus.0));
             }
             for _ in 0..BATCH {
                 let Some(port) = &mut self.consumers[consumer] else { break };
@@ -174,6 +174,7 @@ impl<P: Port> Core<P> {
 
     /// Ends a command with its target's answer. Its exchange is clean: no frame of it is on its way, unless something was
     /// sent again.
+    #[inline(always)]
     pub(super) fn end(&mut self, now: Instant, index: u16, ended: &Ended) {
         self.counters.ended += 1;
         self.confirm(index);
@@ -187,6 +188,7 @@ impl<P: Port> Core<P> {
         self.exchanges.free(index);
     }
 
+    #[inline(always)]
     pub(super) fn finish(&mut self, now: Instant, index: u16, result: Result<Ended, TransportError>) {
         self.forget_question(now, index);
         let exchange = self.exchanges.get_mut(index);
@@ -201,6 +203,7 @@ impl<P: Port> Core<P> {
         self.complete(consumer, Completion { tag, result, transfer });
     }
 
+    #[inline(always)]
     fn complete(&mut self, consumer: usize, completion: Completion) {
         let port = self.consumers[consumer].as_mut().expect("a consumer with commands out stays attached");
         if port.complete(completion) {
