@@ -79,13 +79,15 @@ impl Consumer {
     ///
     /// # Panics
     /// If it moves more than [`MAX_TRANSFER_LEN`], or is a task management function that moves anything.
-    pub fn submit(&mut self, command: Command) -> Result<(), Command> {
+    pub fn submit(&mut self, mut command: Command) -> Result<(), Command> {
         let moves_data = !matches!(command.transfer, Transfer::None);
         assert!(!(moves_data && matches!(command.action, Action::Manage(_))), "a function with data");
         assert!(command.transfer.len() <= MAX_TRANSFER_LEN, "a command of {} bytes", command.transfer.len());
         if self.outstanding == self.depth {
             return Err(command);
         }
+        // What an earlier command has left in place is not this one's data.
+        command.transfer.clear();
         // There is room: as many fit as may be out.
         self.commands.push(command).map_err(|rtrb::PushError::Full(command)| command)?;
         self.outstanding += 1;
@@ -157,6 +159,8 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.core.wake();
+        // The queue goes when both ends are gone, and memory that is lent is to come back before.
+        while self.completions.pop().is_ok() {}
     }
 }
 

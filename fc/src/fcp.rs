@@ -50,6 +50,20 @@ impl Moved {
         self.contiguous == 0 && self.ahead_count == 0
     }
 
+    /// The first of bytes `start..end` that are not here, up to where some are.
+    #[inline]
+    pub fn first_missing(&self, start: u32, end: u32) -> Option<core::ops::Range<u32>> {
+        let (mut start, mut end) = (start.max(self.contiguous), end);
+        for range in &self.ahead[..self.ahead_count as usize] {
+            if range.start > start {
+                end = end.min(range.start);
+                break;
+            }
+            start = start.max(range.end);
+        }
+        (start < end).then_some(start..end)
+    }
+
     /// Notes that bytes `start..end` are here.
     ///
     /// # Errors
@@ -65,6 +79,10 @@ impl Moved {
     }
 
     fn add_out_of_order(&mut self, range: Range) -> Result<(), TooManyGaps> {
+        if range.start == range.end {
+            // It is in no gap and makes none.
+            return Ok(());
+        }
         let mut merged = range;
         let mut kept = [Range::default(); MAX_RANGES_AHEAD + 1];
         let mut count = 0;
@@ -198,7 +216,7 @@ impl Standing {
 pub fn missing(transfer: &Transfer, standing: Standing, received: u32) -> (RCtl, u32) {
     let len = u32::try_from(transfer.len()).expect("a buffer's length fits FCP_DL");
     match (transfer, standing) {
-        (Transfer::Read(_), _) if received < len => (RCtl::DATA, received),
+        (transfer, _) if transfer.is_read() && received < len => (RCtl::DATA, received),
         (Transfer::Write(_), Standing::Waiting { moved } | Standing::Working { moved }) if moved < len => {
             // Data is asked for by words.
             (RCtl::DATA_DESCRIPTOR, moved & !3)
@@ -238,7 +256,12 @@ mod tests {
     proptest! {
         /// Against a model that keeps a flag for each unit.
         #[test]
-        fn any_order_is_what_a_bitmap_says(ranges in proptest::collection::vec((0u32..40, 0u32..6), 0..60)) {
+        fn any_order_is_what_a_bitmap_says(
+            ranges in proptest::collection::vec((0u32..40, 0u32..6), 0..60),
+            from in 0u32..40,
+            len in 0u32..20,
+        ) {
+            let end = from + len;
             let mut moved = Moved::default();
             let mut model = [false; 64];
             for (start, len) in ranges {
@@ -247,6 +270,9 @@ mod tests {
                 }
                 let contiguous = model.iter().take_while(|&&here| here).count();
                 prop_assert_eq!(moved.contiguous() as usize, contiguous);
+                let missing = |from: u32| (from..end).find(|&at| !model[at as usize]);
+                let first = missing(from).map(|at| at..(at..end).find(|&at| model[at as usize]).unwrap_or(end));
+                prop_assert_eq!(moved.first_missing(from, end), first);
             }
         }
     }

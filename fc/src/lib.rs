@@ -16,6 +16,7 @@ pub mod fabric_login;
 pub mod fcp;
 pub mod fip;
 pub mod frame;
+pub mod in_place;
 mod jitter;
 pub mod lun_scan;
 pub mod messages;

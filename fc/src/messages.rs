@@ -5,6 +5,7 @@
 //! control  --ToCore---> core --FromCore----> control
 //! ```
 
+use crate::in_place::InPlace;
 use crate::time::Duration;
 use crate::wire::ethernet::VlanTag;
 use crate::wire::fcp::{CDB_LEN, Lun, RspCode, TaskManagement};
@@ -137,13 +138,15 @@ impl From<&ScsiCommand> for Cdb {
 /// Memory that data moves to or from. It belongs to the command while that is out.
 pub type Buffer = Box<[u8]>;
 
-/// Which way a command's data moves; FCP_DL is the buffer's length.
+/// Which way a command's data moves; FCP_DL is as many bytes as it has room for.
 #[derive(Debug)]
 pub enum Transfer {
     /// No data.
     None,
     /// From the target into the buffer.
     Read(Buffer),
+    /// From the target, and left where it was received as far as that can be. In a box, for an exchange to stay small.
+    ReadInPlace(Box<InPlace>),
     /// From the buffer to the target.
     Write(Buffer),
 }
@@ -154,6 +157,7 @@ impl Transfer {
         match self {
             Self::None => 0,
             Self::Read(buffer) | Self::Write(buffer) => buffer.len(),
+            Self::ReadInPlace(read) => read.len(),
         }
     }
 
@@ -162,10 +166,22 @@ impl Transfer {
         self.len() == 0
     }
 
-    /// The buffer, given back.
+    /// Whether data comes from the target.
+    pub const fn is_read(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::ReadInPlace(_))
+    }
+
+    /// Gives back what has come in place, which is of no use any more.
+    pub fn clear(&mut self) {
+        if let Self::ReadInPlace(read) = self {
+            read.clear();
+        }
+    }
+
+    /// The buffer, given back; a read in place has its data elsewhere.
     pub fn into_buffer(self) -> Option<Buffer> {
         match self {
-            Self::None => None,
+            Self::None | Self::ReadInPlace(_) => None,
             Self::Read(buffer) | Self::Write(buffer) => Some(buffer),
         }
     }
@@ -211,7 +227,8 @@ pub struct Completion {
     pub tag: u64,
     /// How it ended.
     pub result: Result<Ended, TransportError>,
-    /// The command's buffer, given back. With [`Ended`], its first `transferred` bytes are good.
+    /// What the command was given to move, given back. With [`Ended`], its first `transferred` bytes are good; with an error,
+    /// nothing is held in place.
     pub transfer: Transfer,
 }
 

@@ -17,6 +17,8 @@ pub(super) const LOADS: usize = 5;
 pub(crate) enum Kind {
     /// A full frame of read data: checked, its exchange found, copied to the command's buffer.
     ReadData,
+    /// The same without the copy: lent to its command.
+    ReadInPlace,
     /// A response, to the command's completion.
     Response,
     /// A command, from its queue to its frame.
@@ -26,11 +28,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::ReadData, Self::Response, Self::Command, Self::WriteData];
+    const ALL: [Self; 5] =
+        [Self::ReadData, Self::ReadInPlace, Self::Response, Self::Command, Self::WriteData];
 
     pub(super) fn name(self, open: usize) -> &'static str {
         match self {
             Self::ReadData => "read data",
+            Self::ReadInPlace => "read data in place",
             Self::Response => "response",
             Self::Command => "command",
             Self::WriteData if open == 1 => "write data",
@@ -41,7 +45,7 @@ impl Kind {
     /// Bytes that each of `open` commands moves: a frame, or a batch of them if it is the only command.
     pub(super) fn data_len(self, open: usize) -> usize {
         match self {
-            Self::ReadData | Self::WriteData => BATCH.div_ceil(open) * MAX_PAYLOAD_LEN,
+            Self::ReadData | Self::ReadInPlace | Self::WriteData => BATCH.div_ceil(open) * MAX_PAYLOAD_LEN,
             Self::Response | Self::Command => 0,
         }
     }
@@ -61,7 +65,7 @@ pub(crate) struct Case {
 pub(super) fn cases() -> impl Iterator<Item = Case> {
     Kind::ALL.into_iter().flat_map(|kind| {
         let few = match kind {
-            Kind::ReadData | Kind::WriteData => 1,
+            Kind::ReadData | Kind::ReadInPlace | Kind::WriteData => 1,
             Kind::Response | Kind::Command => BATCH,
         };
         let loads: [_; LOADS] =

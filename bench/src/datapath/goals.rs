@@ -6,7 +6,8 @@ use serde::Serialize;
 use xfcoe::workload::round;
 
 /// Nanoseconds that a frame may take, in every case.
-const GOALS: [(Kind, f64); 3] = [(Kind::ReadData, 175.0), (Kind::Response, 60.0), (Kind::Command, 60.0)];
+const GOALS: [(Kind, f64); 4] =
+    [(Kind::ReadData, 175.0), (Kind::ReadInPlace, 175.0), (Kind::Response, 60.0), (Kind::Command, 60.0)];
 
 /// How many times as much the dearest case may take as the first, with the least out.
 const FLAT: f64 = 1.05;

@@ -5,6 +5,7 @@ use datapath::consumer::Consumer;
 use datapath::core::{Core, CoreConfig};
 use datapath::port::Waker;
 use datapath::port::memory::{self, MemoryConfig, MemoryPort, MemoryWire};
+use fc::in_place::InPlace;
 use fc::messages::{Action, Cdb, Command, Nexus, NexusId, ToCore, Transfer};
 use fc::time::{Duration, Instant};
 use fc::wire::els::{ElsReply, LsRjt};
@@ -41,8 +42,10 @@ pub(super) struct Rig {
     open: Vec<Open>,
     /// Those that this round is about.
     chosen: Vec<Open>,
-    /// Buffers that no command has.
-    buffers: Vec<Box<[u8]>>,
+    /// What no command has, for one to move.
+    transfers: Vec<Transfer>,
+    /// What commands have moved that have ended.
+    ended: Vec<Transfer>,
     /// Always the same numbers: two runs do the same.
     random: SplitMix64,
     /// What a command takes, with so many out: the core learns it, and is not impatient with all of them.
@@ -70,7 +73,8 @@ impl Rig {
         let waker = || Arc::new(Waker::new().expect("a descriptor"));
         let mut core = Core::new(port, &CoreConfig { number: 0, cores: 1 }, waker(), waker());
         let consumer = core.attach_consumer(case.open + BATCH, waker());
-        let buffer = || vec![0x5a; case.kind.data_len(case.open)].into();
+        // What was read in place is given back right before the next step that is measured, which takes it back.
+        let spare = if case.kind == Kind::ReadInPlace { BATCH.min(case.open) } else { 0 };
         let mut rig = Self {
             core,
             wire,
@@ -79,7 +83,8 @@ impl Rig {
             vn_ports: case.vn_ports,
             open: Vec::with_capacity(case.open),
             chosen: Vec::with_capacity(BATCH),
-            buffers: std::iter::repeat_with(buffer).take(case.open).collect(),
+            transfers: std::iter::repeat_with(|| transfer(case)).take(case.open + spare).collect(),
+            ended: Vec::with_capacity(BATCH),
             random: SplitMix64::new(0),
             latency: STEP * STEPS * u32::try_from(case.open.div_ceil(BATCH)).expect("no more than OX_IDs"),
             now: Instant::ZERO,
@@ -101,9 +106,10 @@ impl Rig {
     /// is measured. Afterwards as many commands are out as before.
     fn round(&mut self, step: impl FnOnce(&mut Self)) {
         match self.kind {
-            Kind::ReadData => {
+            Kind::ReadData | Kind::ReadInPlace => {
                 self.choose();
                 self.inject_data();
+                self.give_back();
                 step(self);
                 self.respond();
             }
@@ -190,13 +196,7 @@ impl Rig {
     /// Commands of random VN_Ports.
     fn submit(&mut self, count: usize) {
         for _ in 0..count {
-            let buffer = self.buffers.pop();
-            let transfer = match (self.kind, buffer) {
-                (Kind::ReadData, Some(buffer)) => Transfer::Read(buffer),
-                (Kind::WriteData, Some(buffer)) => Transfer::Write(buffer),
-                (Kind::ReadData | Kind::WriteData, None) => unreachable!("a buffer for each command"),
-                (Kind::Response | Kind::Command, _) => Transfer::None,
-            };
+            let transfer = self.transfers.pop().unwrap_or(Transfer::None);
             let vn_port = self.random_below(self.vn_ports as usize) as u32;
             assert!(
                 self.consumer.submit(command(nexus_id(vn_port), transfer)).is_ok(),
@@ -268,8 +268,17 @@ impl Rig {
         for _ in 0..self.chosen.len() {
             let completion = self.consumer.poll().expect("a command ends with its response");
             assert!(completion.result.is_ok(), "{:?}", completion.result);
-            self.buffers.extend(completion.transfer.into_buffer());
+            self.ended.extend(Some(completion.transfer).filter(|transfer| !transfer.is_empty()));
         }
+        if self.kind != Kind::ReadInPlace {
+            self.give_back();
+        }
+    }
+
+    /// What has been moved is of no use any more.
+    fn give_back(&mut self) {
+        self.ended.iter_mut().for_each(Transfer::clear);
+        self.transfers.append(&mut self.ended);
     }
 
     fn inject(&mut self, header: &FcHeader, payload: &[u8]) {
@@ -282,6 +291,17 @@ impl Rig {
 
     fn random_below(&mut self, bound: usize) -> usize {
         (self.random.next().expect("endless") % bound as u64) as usize
+    }
+}
+
+/// What a command of the case moves.
+fn transfer(case: &Case) -> Transfer {
+    let buffer = || vec![0x5a; case.kind.data_len(case.open)].into();
+    match case.kind {
+        Kind::ReadData => Transfer::Read(buffer()),
+        Kind::ReadInPlace => Transfer::ReadInPlace(Box::new(InPlace::new(buffer()))),
+        Kind::WriteData => Transfer::Write(buffer()),
+        Kind::Response | Kind::Command => Transfer::None,
     }
 }
 
@@ -333,6 +353,9 @@ mod tests {
                 });
                 assert_eq!(allocations, 0, "{case}");
             }
+            let counters = rig.core.report().counters;
+            let lent = if case.kind == Kind::ReadInPlace { counters.read_bytes } else { 0 };
+            assert_eq!(counters.lent_bytes, lent, "{case}");
         }
     }
 }

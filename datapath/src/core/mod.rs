@@ -13,6 +13,7 @@ mod answers;
 mod control_link;
 mod deadlines;
 mod exchange;
+mod in_place;
 mod latency;
 mod nexus;
 mod ox_ids;

@@ -240,6 +240,7 @@ impl<P: Port> Core<P> {
         exchange.expires =
             now + if exchange.has_sent_data() { entry.nexus.r_a_tov } else { entry.nexus.e_d_tov * 2 };
         exchange.burst = None;
+        exchange.transfer.clear();
         self.send_abort(now, index);
     }
 

@@ -8,6 +8,7 @@
 //! that take a response 80 instructions.
 
 use super::exchange::{Burst, Exchange, ExchangeTable, Phase, Question};
+use super::in_place::{self, News};
 use super::ox_ids::Use;
 use super::{BATCH, Core, Counters, DropReason};
 use crate::port::prefetch::prefetch;
@@ -27,9 +28,11 @@ use std::mem::offset_of;
 const FEW_EXCHANGES: usize = 2048;
 
 /// What a frame asks the core to do.
-enum Event {
+pub(super) enum Event {
     /// Nothing more: its data has been copied, or it says what is known.
     Nothing,
+    /// Its data is for a command that takes it where it is.
+    New(News),
     /// The last missing data of an exchange whose target has answered.
     Completed(u16, Ended),
     /// The target wants write data, which the exchange now notes.
@@ -67,6 +70,10 @@ impl<P: Port> Core<P> {
             let mut for_control = None;
             match receiver.handle(bytes) {
                 Ok(Event::ForControl) => for_control = Some(FromCore::Frame(bytes.into())),
+                Ok(Event::New(ref news)) => {
+                    self.keep(now, frame, news);
+                    continue;
+                }
                 Ok(ref event) => self.act(now, event),
                 Err(DropReason::NoExchange) => self.siblings.take(bytes, &mut self.counters),
                 Err(reason) => self.counters.drop_frame(reason),
@@ -84,6 +91,7 @@ impl<P: Port> Core<P> {
     pub(super) fn handle_handed_on(&mut self, now: Instant, bytes: &[u8]) {
         let receiver = Receiver { exchanges: &mut self.exchanges, counters: &mut self.counters };
         match receiver.handle(bytes) {
+            Ok(Event::New(ref news)) => self.copy_news(now, bytes, news),
             Ok(ref event) => self.act(now, event),
             Err(reason) => self.counters.drop_frame(reason),
         }
@@ -100,7 +108,8 @@ impl<P: Port> Core<P> {
             }
         }
         let has_many_nexuses = self.nexuses.is_large();
-        for index in self.ahead.drain(..) {
+        let mut any_in_place = false;
+        for &index in &self.ahead {
             let exchange = self.exchanges.get(index);
             match &exchange.transfer {
                 Transfer::Read(buffer)
@@ -108,9 +117,22 @@ impl<P: Port> Core<P> {
                 {
                     prefetch(next, 1);
                 }
+                Transfer::ReadInPlace(read) => {
+                    prefetch(&**read, 1);
+                    any_in_place = true;
+                }
                 // Nothing is missing, and this is the response.
                 _ if has_many_nexuses => self.nexuses.prefetch_for_end(exchange.nexus),
                 _ => {}
+            }
+        }
+        for index in self.ahead.drain(..).filter(|_| any_in_place) {
+            let exchange = self.exchanges.get_mut(index);
+            let Transfer::ReadInPlace(read) = &mut exchange.transfer else { continue };
+            if (exchange.moved.contiguous() as usize) < read.len() {
+                read.next_place().into_iter().for_each(|place| prefetch(place, 1));
+            } else if has_many_nexuses {
+                self.nexuses.prefetch_for_end(exchange.nexus);
             }
         }
     }
@@ -136,14 +158,14 @@ impl<P: Port> Core<P> {
                 self.accept_abort(index);
                 self.fail(now, index, TransportError::Aborted);
             }
-            Event::ForControl => unreachable!("copied before its frame was released"),
+            Event::ForControl | Event::New(_) => unreachable!("done while its frame was there"),
         }
     }
 
     /// The target says that it is done, and not all data has moved.
     fn miss_data(&mut self, now: Instant, index: u16, answer: Ended) {
         let exchange = self.exchanges.get(index);
-        if let Transfer::Read(_) = exchange.transfer {
+        if exchange.transfer.is_read() {
             return self.await_data(now, index, answer);
         }
         // It has not asked for all of the data: this is no answer to this command.
@@ -264,7 +286,7 @@ impl Receiver<'_> {
             }
             RCtl::ABTS => Ok(Event::AbortedByTarget(index)),
             _ if exchange.phase == Phase::Aborting => Err(DropReason::NoExchange),
-            RCtl::DATA => read_data(exchange, index, header, payload, self.counters),
+            RCtl::DATA => read_data(exchange, index, ethernet, header, payload, self.counters),
             RCtl::DATA_DESCRIPTOR => transfer_ready(exchange, index, payload),
             RCtl::STATUS if exchange.phase == Phase::Open => response(exchange, index, payload),
             _ => Err(DropReason::Unexpected),
@@ -280,28 +302,45 @@ impl Receiver<'_> {
 fn read_data(
     exchange: &mut Exchange,
     index: u16,
+    ethernet: &EthernetHeader,
     header: &FcHeader,
     payload: &[u8],
     counters: &mut Counters,
 ) -> Result<Event, DropReason> {
-    let Transfer::Read(buffer) = &mut exchange.transfer else { return Err(DropReason::Unexpected) };
+    let buffer = match &mut exchange.transfer {
+        Transfer::Read(buffer) => buffer,
+        Transfer::ReadInPlace(_) => {
+            return in_place::read_data(exchange, index, ethernet, header, payload, counters);
+        }
+        Transfer::None | Transfer::Write(_) => return Err(DropReason::Unexpected),
+    };
+    let (start, end) = place(header, payload, buffer.len())?;
+    exchange.moved.add(start, end).map_err(|_| DropReason::Gaps)?;
+    buffer[start as usize..end as usize].copy_from_slice(payload);
+    counters.read_bytes += payload.len() as u64;
+    Ok(completion(exchange, index))
+}
+
+/// Where a frame's data begins and ends, of as many bytes as the command moves.
+#[inline]
+pub(super) fn place(header: &FcHeader, payload: &[u8], len: usize) -> Result<(u32, u32), DropReason> {
     if !header.f_ctl.has(FCtl::RELATIVE_OFFSET) {
         return Err(DropReason::Offset);
     }
     let start = header.parameter.get();
     let end = usize::try_from(start).ok().and_then(|start| start.checked_add(payload.len()));
-    let end = end.filter(|&end| end <= buffer.len()).ok_or(DropReason::Offset)?;
-    let end_offset = u32::try_from(end).expect("a buffer's length fits FCP_DL");
-    exchange.moved.add(start, end_offset).map_err(|_| DropReason::Gaps)?;
-    buffer[start as usize..end].copy_from_slice(payload);
-    counters.read_bytes += payload.len() as u64;
+    let end = end.filter(|&end| end <= len).ok_or(DropReason::Offset)?;
+    Ok((start, u32::try_from(end).expect("a buffer's length fits FCP_DL")))
+}
+
+/// Whether the data was the last that was missing of an exchange whose target has answered.
+#[inline]
+pub(super) fn completion(exchange: &Exchange, index: u16) -> Event {
     match exchange.answer {
         // Asked first: the answer is in another line.
-        _ if exchange.phase != Phase::Answered => Ok(Event::Nothing),
-        Some(answer) if exchange.moved.contiguous() >= answer.transferred => {
-            Ok(Event::Completed(index, answer))
-        }
-        _ => Ok(Event::Nothing),
+        _ if exchange.phase != Phase::Answered => Event::Nothing,
+        Some(answer) if exchange.moved.contiguous() >= answer.transferred => Event::Completed(index, answer),
+        _ => Event::Nothing,
     }
 }
 

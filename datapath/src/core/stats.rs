@@ -126,8 +126,10 @@ pub struct Counters {
     pub unanswered_aborts: u64,
     /// Commands that a task management function ended.
     pub cleared: u64,
-    /// Bytes of read data copied to buffers.
+    /// Bytes of read data that came.
     pub read_bytes: u64,
+    /// Those of them that were lent where they were received, and not copied.
+    pub lent_bytes: u64,
     /// Bytes of write data sent.
     pub written_bytes: u64,
 }
@@ -164,6 +166,7 @@ impl Counters {
             unanswered_aborts: self.unanswered_aborts + other.unanswered_aborts,
             cleared: self.cleared + other.cleared,
             read_bytes: self.read_bytes + other.read_bytes,
+            lent_bytes: self.lent_bytes + other.lent_bytes,
             written_bytes: self.written_bytes + other.written_bytes,
         }
     }

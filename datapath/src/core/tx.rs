@@ -193,9 +193,12 @@ impl<P: Port> Core<P> {
         self.forget_question(now, index);
         let exchange = self.exchanges.get_mut(index);
         assert!(exchange.has_command(), "a command ends twice");
-        let transfer = std::mem::replace(&mut exchange.transfer, Transfer::None);
+        let mut transfer = std::mem::replace(&mut exchange.transfer, Transfer::None);
         if let Transfer::Write(_) = transfer {
             exchange.burst = None;
+        }
+        if result.is_err() {
+            transfer.clear();
         }
         let latency_ns = now.as_nanos().saturating_sub(exchange.started.as_nanos());
         let (consumer, tag) = (usize::from(exchange.consumer), exchange.tag);
@@ -226,7 +229,7 @@ fn command_iu(command: &Command) -> FcpCmnd<'_> {
             task_management,
             flags: match command.transfer {
                 Transfer::None => 0,
-                Transfer::Read(_) => RDDATA,
+                Transfer::Read(_) | Transfer::ReadInPlace(_) => RDDATA,
                 Transfer::Write(_) => WRDATA,
             },
             cdb,

@@ -6,13 +6,17 @@
 #![allow(unsafe_code)]
 
 use super::chunks::{Chunks, checked_len};
+use super::lending::Lending;
+use super::region::Region;
 use super::socket::{interface_index, mtu, option, set_option, set_receive_buffer, set_send_buffer};
 use super::{Frame, FrameAccount, MAX_CHUNKS, Mode, Port, PortCounters, PortError, PortInfo, Waker};
+use fc::in_place::InPlace;
 use libc::{c_int, c_void, iovec, mmsghdr, sockaddr_ll, socklen_t};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::cell::Cell;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 use std::{mem, ptr};
@@ -83,7 +87,7 @@ pub struct AfPacketPort {
     info: PortInfo,
     socket: OwnedFd,
     chunks: Chunks,
-    memory: Box<[u8]>,
+    lending: Lending<Region>,
     /// Where in its chunk each frame begins.
     starts: Box<[u8]>,
     /// Chunk and length of the frames to send, oldest first.
@@ -136,6 +140,8 @@ impl AfPacketPort {
         let socket =
             open_socket(index).map_err(|source| PortError::new("open a packet socket", interface, source))?;
         let chunks = Chunks::new(receive, transmit);
+        let region = Region::new(chunks.total(), CHUNK_LEN)
+            .map_err(|source| PortError::new("find memory for frames", interface, source))?;
         Ok(Self {
             info: PortInfo {
                 interface: interface.clone(),
@@ -146,7 +152,7 @@ impl AfPacketPort {
                 mtu: mtu(interface)?,
             },
             socket,
-            memory: vec![0; chunks.total() * CHUNK_LEN].into_boxed_slice(),
+            lending: Lending::new(region, &chunks),
             starts: vec![TAG_LEN as u8; chunks.total()].into_boxed_slice(),
             queued: Vec::with_capacity(chunks.total()),
             chunks,
@@ -164,7 +170,8 @@ impl AfPacketPort {
         for slot in 0..want {
             let chunk = self.chunks.take_receive().expect("the caller counted them");
             chunks[slot] = chunk;
-            let room = &mut self.memory[chunk * CHUNK_LEN..][TAG_LEN..CHUNK_LEN];
+            // SAFETY: the chunk was free.
+            let room = unsafe { self.lending.memory().bytes_mut(chunk, TAG_LEN, CHUNK_LEN - TAG_LEN) };
             vectors[slot] = iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
             let header = &mut messages[slot].msg_hdr;
             header.msg_iov = &raw mut vectors[slot];
@@ -205,7 +212,8 @@ impl AfPacketPort {
 
     /// Makes a frame of what was received into `chunk`, with its tag.
     fn take_in(&mut self, chunk: usize, len: usize, tag: Option<[u8; TAG_LEN]>) -> Frame {
-        let bytes = &mut self.memory[chunk * CHUNK_LEN..][..CHUNK_LEN];
+        // SAFETY: the chunk was free, and there is no frame of it yet.
+        let bytes = unsafe { self.lending.memory().bytes_mut(chunk, 0, CHUNK_LEN) };
         let len = match tag {
             Some(tag) if len >= ADDRESSES_LEN => {
                 bytes.copy_within(TAG_LEN..TAG_LEN + ADDRESSES_LEN, 0);
@@ -231,7 +239,8 @@ impl AfPacketPort {
         let want = self.queued.len().min(BATCH);
         for (slot, &(chunk, len)) in self.queued[..want].iter().enumerate() {
             let chunk = usize::from(chunk);
-            let bytes = &self.memory[chunk * CHUNK_LEN..][self.starts[chunk].into()..][..len.into()];
+            // SAFETY: nobody writes to a chunk that is to be sent.
+            let bytes = unsafe { self.lending.memory().bytes(chunk, self.starts[chunk].into(), len.into()) };
             // The kernel only reads.
             vectors[slot] = iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             messages[slot].msg_hdr.msg_iov = &raw mut vectors[slot];
@@ -264,6 +273,7 @@ impl AfPacketPort {
 
 impl Port for AfPacketPort {
     fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize {
+        self.lending.take_back(&mut self.chunks);
         let before = into.len();
         loop {
             let received = into.len() - before;
@@ -282,13 +292,16 @@ impl Port for AfPacketPort {
 
     fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         let chunk = self.chunks.of(frame);
-        let bytes = &self.memory[chunk * CHUNK_LEN..][..CHUNK_LEN];
-        &bytes[self.starts[chunk].into()..][..frame.len()]
+        // SAFETY: there is a frame of the chunk, and `buffer`, the only way to write to it, wants that and the port
+        // exclusively.
+        unsafe { self.lending.memory().bytes(chunk, self.starts[chunk].into(), frame.len()) }
     }
 
     fn buffer<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
         let chunk = self.chunks.of(frame);
-        &mut self.memory[chunk * CHUNK_LEN..][self.starts[chunk].into()..CHUNK_LEN]
+        let start = self.starts[chunk].into();
+        // SAFETY: as in `data`, and nobody reads it: frame and port are borrowed exclusively.
+        unsafe { self.lending.memory().bytes_mut(chunk, start, CHUNK_LEN - start) }
     }
 
     fn set_len(&mut self, frame: &mut Frame, len: usize) {
@@ -311,6 +324,17 @@ impl Port for AfPacketPort {
     fn release(&mut self, frame: Frame) {
         let chunk = self.chunks.take_back(frame);
         self.chunks.free(chunk);
+    }
+
+    fn lend(
+        &mut self,
+        frame: Frame,
+        data: Range<usize>,
+        read: &mut InPlace,
+        offset: u32,
+    ) -> Result<(), Frame> {
+        let frame_start = self.starts[self.chunks.of(&frame)].into();
+        self.lending.lend(&mut self.chunks, frame, frame_start, data, (read, offset))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -21,12 +21,17 @@ mod queue;
 mod rings;
 
 use super::chunks::{Chunks, checked_len};
+use super::lending::Lending;
+use super::region::Region;
 use super::socket::{interface_index, mtu, option};
 use super::{Frame, FrameAccount, MAX_CHUNKS, Mode, Port, PortCounters, PortError, PortInfo, Waker};
+use fc::in_place::InPlace;
 use nix::sys::socket::{MsgFlags, recv};
 use rings::{CHUNK_LEN, HEADROOM, Rings, XDP_HEADROOM};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 use xsk_rs::FrameDesc;
 
@@ -112,6 +117,7 @@ pub struct XdpStatistics {
 pub struct AfXdpPort {
     info: PortInfo,
     rings: Rings,
+    lending: Lending<Arc<Region>>,
     /// Which of the queue's sockets it is.
     socket: u8,
     /// Looks for frames in a row that found none.
@@ -192,9 +198,12 @@ impl AfXdpPort {
             need_wakeup: config.need_wakeup,
             mtu: mtu(interface)?,
         };
+        let lending = Lending::new(Arc::clone(&rings.region), &chunks);
         let queued = Vec::with_capacity(descriptors.len());
         let mut port = Self {
             info,
+            // Huge pages go with the kernel's end of the region.
+            lending: if rings.region.is_own() { lending } else { lending.without_loans() },
             rings,
             socket,
             idle: 0,
@@ -266,6 +275,11 @@ impl AfXdpPort {
         Ok(())
     }
 
+    /// Where in its chunk a frame begins.
+    fn start(&self, chunk: usize) -> usize {
+        self.descriptors[chunk].addr() % CHUNK_LEN
+    }
+
     /// Sets the length of the frame in a chunk that the caller has exclusively.
     fn set_descriptor_len(&mut self, chunk: usize, len: usize) {
         let descriptor = &mut self.descriptors[chunk];
@@ -277,6 +291,7 @@ impl AfXdpPort {
 
 impl Port for AfXdpPort {
     fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize {
+        self.lending.take_back(&mut self.chunks);
         if self.chunks.free_receive() > 0 || self.idle == FILL_LOOK_INTERVAL {
             self.idle = 0;
             self.refill(false);
@@ -324,22 +339,17 @@ impl Port for AfXdpPort {
     }
 
     fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
-        let descriptor = &self.descriptors[self.chunks.of(frame)];
-        // SAFETY: the descriptor is one of this UMEM's, and its address and length are within its chunk (checked
-        // when they were set). The kernel doesn't use the chunk while there is a frame of it, and `buffer`, the
-        // only way to write to it, wants the frame and the port exclusively.
-        let data = unsafe { self.rings.umem.data(descriptor) };
-        &data.contents()[..frame.len()]
+        let chunk = self.chunks.of(frame);
+        // SAFETY: the kernel doesn't use the chunk while there is a frame of it, and `buffer`, the only way to write to it,
+        // wants the frame and the port exclusively.
+        unsafe { self.rings.region.bytes(chunk, self.start(chunk), frame.len()) }
     }
 
     fn buffer<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
-        let mut descriptor = self.descriptors[self.chunks.of(frame)];
+        let chunk = self.chunks.of(frame);
+        let start = self.start(chunk);
         // SAFETY: as in `data`, and nobody reads the chunk: frame and port are borrowed exclusively.
-        let mut data = unsafe { self.rings.umem.data_mut(&mut descriptor) };
-        data.cursor().set_pos(CHUNK_LEN);
-        let bytes = data.contents_mut();
-        // SAFETY: the same bytes, which stay borrowed as long as the port and the frame are.
-        unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr(), bytes.len()) }
+        unsafe { self.rings.region.bytes_mut(chunk, start, CHUNK_LEN - start) }
     }
 
     fn set_len(&mut self, frame: &mut Frame, len: usize) {
@@ -370,6 +380,17 @@ impl Port for AfXdpPort {
         self.chunks.free(chunk);
     }
 
+    fn lend(
+        &mut self,
+        frame: Frame,
+        data: Range<usize>,
+        read: &mut InPlace,
+        offset: u32,
+    ) -> Result<(), Frame> {
+        let frame_start = self.start(self.chunks.of(&frame));
+        self.lending.lend(&mut self.chunks, frame, frame_start, data, (read, offset))
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         if !self.chunks.is_sending() {
             return Ok(());
@@ -386,6 +407,7 @@ impl Port for AfXdpPort {
     }
 
     fn wait(&mut self, waker: &Waker, timeout: Duration) -> io::Result<()> {
+        self.lending.take_back(&mut self.chunks);
         self.refill(true);
         let timeout = if self.rings.unsent() > 0 { timeout.min(RETRY) } else { timeout };
         let receive = &mut self.rings.receive;

@@ -6,8 +6,10 @@
 use super::lane::{self, BUFFER_LEN, LaneReceiver, LaneSender, Parcel};
 use super::pcapng::{Direction, Writer};
 use super::{Frame, FrameAccount, Port, PortCounters, PortInfo, Waker};
+use fc::in_place::InPlace;
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -191,6 +193,16 @@ impl<P: Port> Port for Capture<P> {
 
     fn release(&mut self, frame: Frame) {
         self.port.release(frame);
+    }
+
+    fn lend(
+        &mut self,
+        frame: Frame,
+        data: Range<usize>,
+        read: &mut InPlace,
+        offset: u32,
+    ) -> Result<(), Frame> {
+        self.port.lend(frame, data, read, offset)
     }
 
     fn flush(&mut self) -> io::Result<()> {

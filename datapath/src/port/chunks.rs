@@ -27,6 +27,7 @@ pub(super) struct Chunks {
     receiving: isize,
     sending: usize,
     held: usize,
+    lent: usize,
 }
 
 impl Chunks {
@@ -68,11 +69,32 @@ impl Chunks {
             receiving: 0,
             sending: 0,
             held: 0,
+            lent: 0,
         }
     }
 
     pub(super) fn total(&self) -> usize {
         self.total
+    }
+
+    /// Chunks of the region.
+    pub(super) fn region(&self) -> usize {
+        self.region
+    }
+
+    /// Chunks that this port began to receive into with.
+    pub(super) fn receive(&self) -> usize {
+        self.total - self.own_transmit.len()
+    }
+
+    pub(super) fn lent(&self) -> usize {
+        self.lent
+    }
+
+    /// Whether a frame's chunk, which must be this port's, is one of those to receive into.
+    #[inline]
+    pub(super) fn is_received_into(&self, frame: &Frame) -> bool {
+        self.of(frame) < self.all_receive
     }
 
     /// The chunk of a frame, which must be this port's.
@@ -122,6 +144,23 @@ impl Chunks {
         chunk
     }
 
+    /// The user has lent the frame to somebody else.
+    #[inline]
+    pub(super) fn lend(&mut self, frame: Frame) {
+        self.take_back(frame);
+        self.lent += 1;
+    }
+
+    /// What was lent lies idle.
+    ///
+    /// # Panics
+    /// If the chunk isn't this port's.
+    #[inline]
+    pub(super) fn come_back(&mut self, chunk: usize) {
+        self.lent -= 1;
+        self.free(chunk);
+    }
+
     /// The chunk lies idle.
     ///
     /// # Panics
@@ -159,13 +198,14 @@ impl Chunks {
             receiving: self.receiving,
             sending: self.sending,
             held: self.held,
+            lent: self.lent,
         }
     }
 }
 
 impl Drop for Chunks {
     /// # Panics
-    /// If a chunk was lost or is still held: somebody's frame would outlive its memory.
+    /// If a chunk was lost or is still held: somebody's frame would outlive its memory. What is lent keeps its memory.
     fn drop(&mut self) {
         let account = self.account();
         if !std::thread::panicking() {
@@ -205,7 +245,7 @@ mod tests {
         chunks.sending(1);
         let filled = chunks.take_receive().unwrap();
         chunks.receiving(1);
-        let account = FrameAccount { total: 4, free: 1, receiving: 1, sending: 1, held: 1 };
+        let account = FrameAccount { total: 4, free: 1, receiving: 1, sending: 1, held: 1, lent: 0 };
         assert_eq!(chunks.account(), account);
         assert!(account.is_balanced());
 
@@ -217,7 +257,10 @@ mod tests {
             let chunk = chunks.take_back(frame);
             chunks.free(chunk);
         }
-        assert_eq!(chunks.account(), FrameAccount { total: 4, free: 4, receiving: 0, sending: 0, held: 0 });
+        assert_eq!(
+            chunks.account(),
+            FrameAccount { total: 4, free: 4, receiving: 0, sending: 0, held: 0, lent: 0 }
+        );
     }
 
     #[test]
@@ -234,7 +277,10 @@ mod tests {
         one.receiving(1);
         other.receiving(-1);
         let frame = other.hand_out(filled, 60);
-        assert_eq!(other.account(), FrameAccount { total: 3, free: 3, receiving: -1, sending: 0, held: 1 });
+        assert_eq!(
+            other.account(),
+            FrameAccount { total: 3, free: 3, receiving: -1, sending: 0, held: 1, lent: 0 }
+        );
         let chunk = other.take_back(frame);
         other.free(chunk);
         assert!(one.account().is_balanced() && other.account().is_balanced());

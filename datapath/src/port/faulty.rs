@@ -2,9 +2,11 @@
 
 use super::faults::{Fate, Fates, FaultCounters};
 use super::{Frame, FrameAccount, Port, PortCounters, PortInfo, Waker};
+use fc::in_place::InPlace;
 use fc::time::{Duration, Instant};
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 
 /// The most frames held back each way: a quarter of the chunks that a port sends from, as a rule. One more, and
 /// the oldest comes early.
@@ -213,6 +215,16 @@ impl<P: Port> Port for FaultyPort<P> {
 
     fn release(&mut self, frame: Frame) {
         self.port.release(frame);
+    }
+
+    fn lend(
+        &mut self,
+        frame: Frame,
+        data: Range<usize>,
+        read: &mut InPlace,
+        offset: u32,
+    ) -> Result<(), Frame> {
+        self.port.lend(frame, data, read, offset)
     }
 
     fn flush(&mut self) -> io::Result<()> {

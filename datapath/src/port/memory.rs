@@ -2,12 +2,17 @@
 //!
 //! A frame that is sent changes buffers with the lane between the ports and another one with the receiver's
 //! chunk, so nothing is copied or allocated after set-up. A full lane drops and counts, as a NIC's ring does.
+#![allow(unsafe_code)]
 
 use super::chunks::{Chunks, checked_len};
 use super::lane::{self, BUFFER_LEN, Buffer, LaneReceiver, LaneSender, Parcel, buffer};
+use super::lending::{Lending, Memory};
 use super::{Frame, FrameAccount, Mode, Port, PortCounters, PortInfo, Waker};
+use fc::in_place::InPlace;
 use fc::wire::ethernet::MAX_HEADER_LEN;
+use std::cell::UnsafeCell;
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 /// How large the parts of a memory port are.
@@ -91,9 +96,41 @@ pub struct MemoryPort {
     info: PortInfo,
     wire: MemoryWire,
     chunks: Chunks,
-    buffers: Vec<Buffer>,
+    lending: Lending<Buffers>,
     queued: Vec<(u16, u16)>,
     counters: PortCounters,
+}
+
+/// What is in each chunk. A chunk is the port's, unless it is lent: then it is only read.
+#[derive(Debug)]
+struct Buffers(Box<[UnsafeCell<Buffer>]>);
+
+// SAFETY: a buffer is only reached by unsafe methods, whose callers promise that nobody is in the way.
+unsafe impl Sync for Buffers {}
+
+impl Buffers {
+    /// # Safety
+    /// Nobody writes to the chunk meanwhile.
+    unsafe fn get(&self, chunk: usize) -> &Buffer {
+        // SAFETY: the caller's.
+        unsafe { &*self.0[chunk].get() }
+    }
+
+    /// # Safety
+    /// Nobody else reads or writes the chunk meanwhile.
+    #[expect(clippy::mut_from_ref, reason = "who calls it promises to be alone with the chunk")]
+    unsafe fn get_mut(&self, chunk: usize) -> &mut Buffer {
+        // SAFETY: the caller's.
+        unsafe { &mut *self.0[chunk].get() }
+    }
+}
+
+impl Memory for Buffers {
+    unsafe fn bytes(&self, chunk: usize, start: usize, len: usize) -> &[u8] {
+        // SAFETY: the caller's.
+        let buffer = unsafe { self.get(chunk) };
+        &buffer[start..][..len]
+    }
 }
 
 impl MemoryPort {
@@ -107,9 +144,16 @@ impl MemoryPort {
             need_wakeup: false,
             mtu: (BUFFER_LEN - MAX_HEADER_LEN) as u32,
         };
-        let buffers = std::iter::repeat_with(buffer).take(chunks.total()).collect();
+        let buffers = std::iter::repeat_with(|| UnsafeCell::new(buffer())).take(chunks.total()).collect();
+        let lending = Lending::new(Buffers(buffers), &chunks);
         let queued = Vec::with_capacity(chunks.total());
-        Self { info, wire, chunks, buffers, queued, counters: PortCounters::default() }
+        Self { info, wire, chunks, lending, queued, counters: PortCounters::default() }
+    }
+
+    /// Puts another buffer in the place of a chunk's, which is the port's and of which there is no frame.
+    fn replace(&mut self, chunk: usize, buffer: Buffer) -> Buffer {
+        // SAFETY: the chunk is free or being sent, and the port is borrowed exclusively: nobody has a reference to it.
+        std::mem::replace(unsafe { self.lending.memory().get_mut(chunk) }, buffer)
     }
 
     /// The port on a link with this MTU. What is longer is lost.
@@ -122,11 +166,13 @@ impl MemoryPort {
 
 impl Port for MemoryPort {
     fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize {
+        self.lending.take_back(&mut self.chunks);
         let count = max.min(self.chunks.free_receive());
         for received in 0..count {
             let Some(parcel) = self.wire.incoming.pop() else { return received };
             let chunk = self.chunks.take_receive().expect("counted above");
-            self.wire.incoming.give_spare(std::mem::replace(&mut self.buffers[chunk], parcel.buffer));
+            let spare = self.replace(chunk, parcel.buffer);
+            self.wire.incoming.give_spare(spare);
             self.counters.received_frames += 1;
             self.counters.received_bytes += u64::from(parcel.len);
             into.push(self.chunks.hand_out(chunk, parcel.len));
@@ -139,11 +185,16 @@ impl Port for MemoryPort {
     }
 
     fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
-        &self.buffers[self.chunks.of(frame)][..frame.len()]
+        // SAFETY: there is a frame of the chunk, and `buffer`, the only way to write to it, wants that and the port
+        // exclusively.
+        let buffer = unsafe { self.lending.memory().get(self.chunks.of(frame)) };
+        &buffer[..frame.len()]
     }
 
     fn buffer<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
-        &mut self.buffers[self.chunks.of(frame)][..]
+        // SAFETY: as in `data`, and nobody reads it: frame and port are borrowed exclusively.
+        let buffer = unsafe { self.lending.memory().get_mut(self.chunks.of(frame)) };
+        &mut buffer[..]
     }
 
     fn set_len(&mut self, frame: &mut Frame, len: usize) {
@@ -167,17 +218,28 @@ impl Port for MemoryPort {
         self.chunks.free(chunk);
     }
 
+    fn lend(
+        &mut self,
+        frame: Frame,
+        data: Range<usize>,
+        read: &mut InPlace,
+        offset: u32,
+    ) -> Result<(), Frame> {
+        self.lending.lend(&mut self.chunks, frame, 0, data, (read, offset))
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         if self.queued.is_empty() {
             return Ok(());
         }
         let longest = MAX_HEADER_LEN + self.info.mtu as usize;
-        for (chunk, len) in self.queued.drain(..) {
+        let mut queued = std::mem::take(&mut self.queued);
+        for (chunk, len) in queued.drain(..) {
             let chunk = usize::from(chunk);
             if usize::from(len) > longest {
                 self.counters.send_drops += 1;
             } else if let Some(spare) = self.wire.outgoing.take_spare() {
-                let buffer = std::mem::replace(&mut self.buffers[chunk], spare);
+                let buffer = self.replace(chunk, spare);
                 self.wire.outgoing.push(Parcel { buffer, len, about: () });
                 self.counters.sent_frames += 1;
                 self.counters.sent_bytes += u64::from(len);
@@ -187,6 +249,7 @@ impl Port for MemoryPort {
             self.chunks.sending(-1);
             self.chunks.free(chunk);
         }
+        self.queued = queued;
         self.counters.doorbells += 1;
         self.wire.outgoing.ring();
         Ok(())
@@ -223,7 +286,10 @@ mod tests {
             assert!(sender.send_copy(&[number; 60]));
         }
         assert!(sender.allocate().is_none());
-        assert_eq!(sender.account(), FrameAccount { total: 12, free: 4, receiving: 0, sending: 8, held: 0 });
+        assert_eq!(
+            sender.account(),
+            FrameAccount { total: 12, free: 4, receiving: 0, sending: 8, held: 0, lent: 0 }
+        );
         sender.flush().unwrap();
         let counters = sender.counters();
         assert_eq!((counters.sent_frames, counters.sent_bytes, counters.send_drops), (6, 360, 2));

@@ -2,8 +2,11 @@
 //!
 //! A [`Frame`] is a move-only handle to a chunk of the port's memory. It can't be sent twice or used after it
 //! was given back, because sending and releasing take it by value. Where it points is checked on every access,
-//! in release builds too, and `free + in the kernel's rings + held = total` holds at any time
+//! in release builds too, and `free + in the kernel's rings + held + lent = total` holds at any time
 //! ([`FrameAccount`]).
+//!
+//! A received frame may be lent to whose data it has ([`Port::lend`]), who may give it back from another thread, and when the
+//! port is closed: the chunks' memory stays for as long.
 
 pub mod af_packet;
 pub mod af_xdp;
@@ -14,12 +17,14 @@ pub mod faults;
 pub mod faulty;
 mod flow_rules;
 pub(crate) mod lane;
+mod lending;
 mod mac_filter;
 pub mod memory;
 mod napi;
 pub mod nic;
 pub mod pcapng;
 pub(crate) mod prefetch;
+mod region;
 mod socket;
 mod waker;
 pub mod xdp;
@@ -29,8 +34,10 @@ pub use mac_filter::MacFilter;
 pub use socket::queue_count;
 pub use waker::Waker;
 
+use fc::in_place::InPlace;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The most chunks that a port has: a chunk's number has 16 bits. 256 MiB in chunks of a page.
@@ -96,12 +103,15 @@ pub struct FrameAccount {
     pub sending: usize,
     /// Chunks that the port's user holds as [`Frame`]s.
     pub held: usize,
+    /// Chunks that are lent, with those that have come back since the last [`Port::receive`].
+    pub lent: usize,
 }
 
 impl FrameAccount {
     /// Whether every chunk is somewhere, and once.
     pub fn is_balanced(&self) -> bool {
-        (self.free + self.sending + self.held).checked_add_signed(self.receiving) == Some(self.total)
+        (self.free + self.sending + self.held + self.lent).checked_add_signed(self.receiving)
+            == Some(self.total)
     }
 }
 
@@ -197,7 +207,8 @@ impl PortCounters {
 ///
 /// Every method that takes a [`Frame`] panics if it is another port's.
 pub trait Port {
-    /// Moves up to `max` received frames to the end of `into` and gives their number. Never waits.
+    /// Moves up to `max` received frames to the end of `into` and gives their number. Never waits. Takes back what was lent
+    /// and has been given back.
     fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize;
 
     /// An empty frame to fill and send; `None` when all are out, which [`Self::flush`] and time mend. There is
@@ -224,6 +235,23 @@ pub trait Port {
 
     /// Gives a frame back unsent.
     fn release(&mut self, frame: Frame);
+
+    /// Lends `data` of a received frame: it is the read's data from `offset` on, of which nothing is there yet. The frame's
+    /// memory comes back when the read is cleared or dropped.
+    ///
+    /// # Errors
+    /// The frame is given back if half of the chunks to receive into are lent, the read has no room, or the port lends
+    /// nothing.
+    ///
+    /// # Panics
+    /// If the frame doesn't have the data.
+    fn lend(
+        &mut self,
+        frame: Frame,
+        data: Range<usize>,
+        read: &mut InPlace,
+        offset: u32,
+    ) -> Result<(), Frame>;
 
     /// Queues a copy of `bytes` to be sent; `false` when no frame is to be had.
     ///

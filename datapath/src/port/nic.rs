@@ -8,9 +8,11 @@ use super::napi::DeferredInterrupts;
 use super::socket::interface_index;
 use super::xdp::{AttachMode, MacMap, XdpError, XdpProgram};
 use super::{Frame, FrameAccount, MacFilter, Port, PortCounters, PortError, PortInfo, Waker};
+use fc::in_place::InPlace;
 use fc::messages::ox_id;
 use fc::wire::MacAddr;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -311,6 +313,16 @@ impl Port for NicPort {
 
     fn release(&mut self, frame: Frame) {
         either!(self, port => port.release(frame));
+    }
+
+    fn lend(
+        &mut self,
+        frame: Frame,
+        data: Range<usize>,
+        read: &mut InPlace,
+        offset: u32,
+    ) -> Result<(), Frame> {
+        either!(self, port => port.lend(frame, data, read, offset))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use super::frames::frame;
 use datapath::port::{Frame, Port, Waker};
+use fc::in_place::InPlace;
 use fc::wire::fcoe::MAX_FRAME_LEN;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,10 +23,16 @@ pub(crate) fn conforms(here: &mut impl Port, there: &mut impl Port) {
     answers_in_place(here, there);
     survives_exhaustion(here, there);
     refuses_foreign_frames(here, there);
+    lends(here, there);
+    lends(there, here);
     wakes(here, there);
     for port in [here as &dyn Port, there] {
         let account = port.account();
-        assert!(account.is_balanced() && account.held == 0, "{}: {account:?}", port.info());
+        assert!(
+            account.is_balanced() && account.held == 0 && account.lent == 0,
+            "{}: {account:?}",
+            port.info()
+        );
     }
 }
 
@@ -33,7 +40,13 @@ pub(crate) fn conforms(here: &mut impl Port, there: &mut impl Port) {
 fn await_frames(port: &mut impl Port, into: &mut Vec<Frame>) {
     let (waker, start) = (Waker::new().unwrap(), Instant::now());
     while port.receive(into, 64) == 0 {
-        assert!(start.elapsed() < PATIENCE, "{}: nothing came: {:?}", port.info(), port.counters());
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{}: nothing came: {:?}, {:?}",
+            port.info(),
+            port.counters(),
+            port.account()
+        );
         port.wait(&waker, Duration::from_millis(100)).unwrap();
         // What has been sent comes back in time, too.
         port.flush().unwrap();
@@ -171,6 +184,47 @@ fn refuses_foreign_frames(owner: &mut impl Port, other: &mut impl Port) {
     let too_long = owner.capacity() + 1;
     catch_unwind(AssertUnwindSafe(|| owner.set_len(&mut frame, too_long))).unwrap_err();
     owner.release(frame);
+}
+
+/// What is lent of each frame.
+const LENT: std::ops::Range<usize> = 20..60;
+
+/// Half of the chunks are lent and stay as they are, while frames come and go as ever.
+fn lends(sender: &mut impl Port, receiver: &mut impl Port) {
+    const MANY: u32 = 4096;
+    let lent_len = LENT.len() as u32;
+    let mut read = InPlace::new(vec![0; (MANY * 1024) as usize].into());
+    let (mut frames, mut lent) = (Vec::new(), Vec::new());
+    for number in 0..MANY {
+        let sent = frame(number, 64 + number as usize % 2000, number % 2 == 0);
+        assert!(sender.send_copy(&sent));
+        if number % 64 != 63 {
+            continue;
+        }
+        sender.flush().unwrap();
+        let mut left = 64;
+        while left > 0 {
+            await_frames(receiver, &mut frames);
+            left -= frames.len();
+            for arrived in frames.drain(..) {
+                let bytes = receiver.data(&arrived)[LENT].to_vec();
+                match receiver.lend(arrived, LENT, &mut read, lent.len() as u32 * lent_len) {
+                    Ok(()) => lent.push(bytes),
+                    Err(refused) => receiver.release(refused),
+                }
+            }
+        }
+        let account = receiver.account();
+        assert!(account.is_balanced() && account.lent == lent.len() && account.held == 0, "{account:?}");
+    }
+    assert!(lent.len() >= 256 && lent.len() < MANY as usize / 2, "{} frames are lent", lent.len());
+    let expected: Vec<u8> = lent.concat();
+    let held: Vec<u8> = read.slices(expected.len()).flatten().copied().collect();
+    assert!(held == expected, "{}: what is lent was written to", receiver.info());
+
+    thread::spawn(move || drop(read)).join().unwrap();
+    receiver.receive(&mut frames, 0);
+    assert_eq!((receiver.account().lent, receiver.account().held), (0, 0));
 }
 
 fn wakes(here: &mut impl Port, there: &mut impl Port) {

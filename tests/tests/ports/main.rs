@@ -13,6 +13,7 @@ use datapath::port::faulty::FaultyPort;
 use datapath::port::memory::{self, MemoryConfig};
 use datapath::port::xdp::AttachMode;
 use datapath::port::{MacFilter, Mode, Port, PortError, queue_count};
+use fc::in_place::InPlace;
 use fc::wire::MacAddr;
 use frames::frame;
 use link::{ENDS, af_packet, af_xdp, on_a_link};
@@ -118,6 +119,37 @@ fn a_port_survives_its_link_and_reports_its_interfaces_end() {
             port.send_copy(&frame(2, 100, false));
             let flush = port.flush();
             assert!(wait.is_err() || flush.is_err(), "{} didn't notice", port.info());
+        }
+    });
+}
+
+#[test]
+fn what_is_lent_stays_when_its_port_is_closed() {
+    on_a_link(|| {
+        let mut there = af_packet(ENDS[1]);
+        let mut lend = |here: &mut dyn Port, number| {
+            let sent = frame(number, 1000, false);
+            assert!(there.send_copy(&sent));
+            there.flush().unwrap();
+            let (waker, mut frames) = (datapath::port::Waker::new().unwrap(), Vec::new());
+            while here.receive(&mut frames, 1) == 0 {
+                here.wait(&waker, std::time::Duration::from_secs(1)).unwrap();
+            }
+            let mut read = InPlace::new(vec![0; 1000].into());
+            here.lend(frames.remove(0), 0..1000, &mut read, 0).unwrap();
+            (read, sent)
+        };
+        let (mut here, program) = af_xdp(ENDS[0], AttachMode::Native);
+        let by_xdp = lend(&mut here, 1);
+        drop((here, program));
+        let (mut again, _program) = af_xdp(ENDS[0], AttachMode::Native);
+        let by_next = lend(&mut again, 2);
+        drop(again);
+        let mut here = af_packet(ENDS[0]);
+        let by_packet = lend(&mut here, 3);
+        drop(here);
+        for (read, sent) in [by_xdp, by_next, by_packet] {
+            assert_eq!(read.slices(1000).collect::<Vec<_>>(), [sent]);
         }
     });
 }

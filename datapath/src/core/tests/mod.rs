@@ -2,6 +2,7 @@
 
 mod data;
 mod faults;
+mod in_place;
 mod lifecycle;
 mod recovery;
 mod retransmission;

@@ -3,6 +3,7 @@
 use super::queue::Queue;
 use super::{AfXdpConfig, BusyPoll};
 use crate::port::PortError;
+use crate::port::region::Region;
 use crate::port::socket::{option, queue_count, set_option, set_send_buffer};
 use libc::c_int;
 use nix::errno::Errno;
@@ -11,6 +12,7 @@ use std::error::Error;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,6 +55,9 @@ pub(super) struct Rings {
     /// After the socket's own rings: with it goes what they depend on.
     pub(super) queue: Arc<Queue>,
     pub(super) umem: Umem,
+    /// The chunks, as our side sees them: a mapping of our own, which stays where frames are lent, while the UMEM goes, and
+    /// with it its queue's socket.
+    pub(super) region: Arc<Region>,
     transmit_len: u32,
 }
 
@@ -79,6 +84,7 @@ impl Rings {
             .build()
             .expect("a page has room for headroom and frame");
         let (umem, descriptors) = create_umem(umem_config, total, config)?;
+        let region = Arc::new(region(&umem, &descriptors));
 
         let copy = if config.zero_copy { BindFlags::empty() } else { BindFlags::XDP_COPY };
         let wakeup = if config.need_wakeup { BindFlags::XDP_USE_NEED_WAKEUP } else { BindFlags::empty() };
@@ -98,6 +104,7 @@ impl Rings {
             transmit,
             queue: Arc::clone(&queue),
             umem: umem.clone(),
+            region: Arc::clone(&region),
             transmit_len: transmit_len.get(),
         };
         all.push(rings(transmit, receive));
@@ -171,6 +178,18 @@ fn create_umem(
             _ => PortError::new(step, &config.interface, source),
         }
     })
+}
+
+/// The memory of a region.
+fn region(umem: &Umem, descriptors: &[FrameDesc]) -> Region {
+    let mut first = descriptors[0];
+    // SAFETY: it is of this UMEM, which nobody uses yet.
+    let mut data = unsafe { umem.data_mut(&mut first) };
+    // Its data begins so many bytes after the mapping.
+    let start = data.contents_mut().as_mut_ptr().expose_provenance() - descriptors[0].addr();
+    let start = NonNull::new(std::ptr::with_exposed_provenance_mut(start)).expect("it is mapped");
+    // SAFETY: the mapping is there for as long as the rings are, and only they use a region that is not its own.
+    unsafe { Region::again(start, descriptors.len(), CHUNK_LEN) }
 }
 
 /// A socket on the queue, with the queue's own rings if it is the first one.
