@@ -136,6 +136,7 @@ impl ExchangeTable {
     }
 
     /// A free exchange under a new OX_ID, for the caller to fill.
+    #[inline(always)]
     pub(super) fn allocate(&mut self) -> Option<(u16, &mut Exchange)> {
         if self.free.is_empty() {
             self.add_one();

@@ -7,17 +7,17 @@ const MIN: Duration = Duration::from_micros(500);
 /// Patience with a target of which nothing is known.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// A target's latency, smoothed with its deviation as TCP does (RFC 6298, 2).
+/// A target's latency, smoothed with its deviation as TCP does (RFC 6298, 2). What takes longer than 4 s counts as 4 s.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Latency {
-    smoothed_ns: u64,
-    deviation_ns: u64,
+    smoothed_ns: u32,
+    deviation_ns: u32,
 }
 
 impl Latency {
     /// Notes what a command took, or has taken so far.
     pub(super) fn note(&mut self, latency: Duration) {
-        let latency_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX / 16).min(u64::MAX / 16);
+        let latency_ns = u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX);
         if self.smoothed_ns == 0 {
             (self.smoothed_ns, self.deviation_ns) = (latency_ns, latency_ns / 2);
             return;
@@ -32,7 +32,7 @@ impl Latency {
         if self.smoothed_ns == 0 {
             return FIRST.min(max);
         }
-        Duration::from_nanos(self.smoothed_ns + 4 * self.deviation_ns).max(MIN).min(max)
+        Duration::from_nanos(u64::from(self.smoothed_ns) + 4 * u64::from(self.deviation_ns)).max(MIN).min(max)
     }
 }
 

@@ -165,6 +165,7 @@ impl<'a> FcpCmnd<'a> {
     ///
     /// # Panics
     /// If `buffer` is too short or the additional CDB isn't whole words, at most [`MAX_ADDITIONAL_CDB_LEN`].
+    #[inline]
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let additional_len = self.additional_cdb.len();
         assert!(additional_len.is_multiple_of(4) && additional_len <= MAX_ADDITIONAL_CDB_LEN);
