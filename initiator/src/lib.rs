@@ -71,6 +71,7 @@ pub use disk_state::{DiskState, Doubt};
 pub use disks::Disks;
 pub use error::{DiskError, StartError};
 pub use fc::fip::{Addressing, Preferred, VlanChoice};
+pub use fc::in_place::InPlace;
 pub use fc::vn_port::DEFAULT_RECONNECT_DELAY;
 pub use fc::vn_port::Topology;
 pub use path::{Path, PathChoice, PathId, PortNumber};

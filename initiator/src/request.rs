@@ -1,6 +1,7 @@
 //! What a disk can be asked for, and how that ends.
 
 use crate::error::DiskError;
+use fc::in_place::InPlace;
 use fc::messages::Buffer;
 use fc::time::Duration;
 
@@ -13,6 +14,13 @@ pub enum Request {
         lba: u64,
         /// A whole number of blocks.
         buffer: Buffer,
+    },
+    /// Read from `lba` on, and leave the data where it was received as far as that can be: see [`InPlace`].
+    ReadInPlace {
+        /// First block.
+        lba: u64,
+        /// Room for a whole number of blocks. What it holds of an earlier read goes.
+        room: Box<InPlace>,
     },
     /// Write the buffer from `lba` on.
     Write {
@@ -32,6 +40,17 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The first block and the bytes of one that moves data.
+    pub(crate) fn data(&self) -> Option<(u64, usize)> {
+        match self {
+            Self::Read { lba, buffer } | Self::Write { lba, buffer } => Some((*lba, buffer.len())),
+            Self::ReadInPlace { lba, room } => Some((*lba, room.len())),
+            Self::Flush | Self::Discard { .. } => None,
+        }
+    }
+}
+
 /// The end of a request. There is exactly one for each.
 #[derive(Debug)]
 pub struct Done {
@@ -41,6 +60,9 @@ pub struct Done {
     pub result: Result<(), DiskError>,
     /// The buffer, given back. A discard gives back nothing.
     pub buffer: Option<Buffer>,
+    /// Of a read in place, its room, which has all data if it went well. Until it is used again or cleared, the memory of the
+    /// frames is lent: who keeps it for long has others copy.
+    pub room: Option<Box<InPlace>>,
     /// From the submission to the last attempt's end, retries and their waits included.
     pub latency: Duration,
 }

@@ -9,7 +9,7 @@ use crate::path::PortNumber;
 use crate::paths::{MAX_PATHS, PathIndex, Paths};
 use crate::request::{Done, Refused, Request};
 use crate::verdict::{Verdict, Why, denied_access, is_attention, judge, judge_failure, tells_of_access};
-use fc::messages::{Action, Buffer, Cdb, Command, Completion, Ended, Transfer, TransportError};
+use fc::messages::{Action, Cdb, Command, Completion, Ended, Transfer, TransportError};
 use fc::time::{Duration, Instant};
 use fc::wire::scsi::unmap::{self, UnmapRange};
 use fc::wire::scsi::{Extent, IoFlags, ScsiCommand, Status};
@@ -239,52 +239,50 @@ impl Requests {
             }
             Verdict::Again { why, otherwise } => {
                 self.blame(now, slot, why);
+                let mut transfer = completion.transfer;
+                // What has come in place is of no use, and others may need the memory while this waits.
+                transfer.clear();
                 match self.pause(now, slot, why) {
-                    Some(Duration::ZERO) => self.ready.push_front((slot, completion.transfer)),
+                    Some(Duration::ZERO) => self.ready.push_front((slot, transfer)),
                     Some(pause) => {
-                        let transfer = completion.transfer;
                         self.waiting.push(Waiting { at: now + pause, is_held: false, slot, transfer });
                     }
-                    None => self.end(now, slot, Err(otherwise), completion.transfer),
+                    None => self.end(now, slot, Err(otherwise), transfer),
                 }
             }
         }
     }
 
     fn check(&self, request: &Request) -> Result<(), DiskError> {
-        let (lba, blocks) = match request {
-            Request::Read { lba, buffer } | Request::Write { lba, buffer } => {
-                let block_len = self.info.block_len as usize;
-                if buffer.is_empty() || !buffer.len().is_multiple_of(block_len) {
-                    return Err(DiskError::Unaligned { len: buffer.len(), block_len: self.info.block_len });
+        let (lba, blocks) = match (request, request.data()) {
+            (_, Some((lba, len))) => {
+                let block_len = self.info.block_len;
+                if len == 0 || !len.is_multiple_of(block_len as usize) {
+                    return Err(DiskError::Unaligned { len, block_len });
                 }
-                if buffer.len() > self.info.max_transfer_len {
-                    return Err(DiskError::TooLong { len: buffer.len(), limit: self.info.max_transfer_len });
+                if len > self.info.max_transfer_len {
+                    return Err(DiskError::TooLong { len, limit: self.info.max_transfer_len });
                 }
-                (*lba, (buffer.len() / block_len) as u64)
+                (lba, (len / block_len as usize) as u64)
             }
-            Request::Flush => return Ok(()),
-            Request::Discard { .. } if !self.info.discard => return Err(DiskError::NoDiscard),
-            Request::Discard { lba, blocks } => (*lba, u64::from(*blocks)),
+            (Request::Discard { .. }, _) if !self.info.discard => return Err(DiskError::NoDiscard),
+            (Request::Discard { lba, blocks }, _) => (*lba, u64::from(*blocks)),
+            _ => return Ok(()),
         };
         let end = lba.checked_add(blocks).filter(|&end| end <= self.info.blocks);
         end.map(|_| ()).ok_or(DiskError::OutOfRange { lba, blocks, capacity: self.info.blocks })
     }
 
     fn translate(&self, request: Request) -> (Kind, Cdb, Transfer) {
-        let extent = |lba, buffer: &Buffer| {
-            let blocks = buffer.len() / self.info.block_len as usize;
-            Extent::sixteen(lba, u32::try_from(blocks).expect("checked against the longest transfer"))
-        };
-        let flags = IoFlags::default();
+        let (lba, len) = request.data().unwrap_or_default();
+        let blocks = u32::try_from(len / self.info.block_len as usize).expect("no longer than a transfer");
+        let (extent, flags) = (Extent::sixteen(lba, blocks), IoFlags::default());
+        let read = ScsiCommand::Read { extent, flags };
         let (kind, command, transfer) = match request {
-            Request::Read { lba, buffer } => {
-                let command = ScsiCommand::Read { extent: extent(lba, &buffer), flags };
-                (Kind::Data, command, Transfer::Read(buffer))
-            }
-            Request::Write { lba, buffer } => {
-                let command = ScsiCommand::Write { extent: extent(lba, &buffer), flags };
-                (Kind::Data, command, Transfer::Write(buffer))
+            Request::Read { buffer, .. } => (Kind::Data, read, Transfer::Read(buffer)),
+            Request::ReadInPlace { room, .. } => (Kind::Data, read, Transfer::ReadInPlace(room)),
+            Request::Write { buffer, .. } => {
+                (Kind::Data, ScsiCommand::Write { extent, flags }, Transfer::Write(buffer))
             }
             Request::Flush => {
                 // All blocks: an LBA and a count of 0 (SBC-3, 5.23).
@@ -313,7 +311,7 @@ impl Requests {
                 Some(*lba..lba + (buffer.len() / self.info.block_len as usize) as u64)
             }
             Request::Discard { lba, blocks } => Some(*lba..lba + u64::from(*blocks)),
-            Request::Read { .. } | Request::Flush => None,
+            Request::Read { .. } | Request::ReadInPlace { .. } | Request::Flush => None,
         }
     }
 
@@ -467,9 +465,14 @@ impl Requests {
     fn end(&mut self, now: Instant, slot: usize, result: Result<(), DiskError>, transfer: Transfer) {
         let in_flight = self.in_flight[slot].take().expect("a request ends once");
         self.free.push(slot);
-        let buffer = if in_flight.kind == Kind::Discard { None } else { transfer.into_buffer() };
+        let (buffer, room) = match transfer {
+            // The buffer was our own.
+            _ if in_flight.kind == Kind::Discard => (None, None),
+            Transfer::ReadInPlace(room) => (None, Some(room)),
+            transfer => (transfer.into_buffer(), None),
+        };
         let latency = now.since(in_flight.started);
-        self.done.push_back(Done { tag: in_flight.user_tag, result, buffer, latency });
+        self.done.push_back(Done { tag: in_flight.user_tag, result, buffer, room, latency });
     }
 }
 

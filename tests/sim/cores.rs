@@ -129,7 +129,10 @@ impl Cores {
     /// When a frame's memory is not where it belongs.
     pub(crate) fn stop(self, now: Instant) -> Result<(), String> {
         for one in self.each {
-            let account = one.core.stop(now).account();
+            let mut port = one.core.stop(now);
+            // It takes back what was lent, and no frame.
+            port.receive(&mut Vec::new(), 0);
+            let account = port.account();
             if !account.is_balanced() || account.free != account.total {
                 return Err(format!("frames were lost or used twice: {account:?}"));
             }

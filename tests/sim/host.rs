@@ -165,7 +165,10 @@ impl Host {
     /// # Errors
     /// When a frame's memory is not where it belongs.
     pub(crate) fn stop(self, now: Instant) -> Result<(), String> {
-        self.ports.into_iter().try_for_each(|port| port.stop(now))
+        let Self { ports, disks, .. } = self;
+        // With them goes what they hold of the ports' memory.
+        drop(disks);
+        ports.into_iter().try_for_each(|port| port.stop(now))
     }
 
     /// Opens a queue to each disk that is new.

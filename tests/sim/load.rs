@@ -3,7 +3,7 @@
 use crate::chance::Chance;
 use crate::model::{Blocks, Model, Read, Write};
 use fc::time::{Duration, Instant};
-use initiator::{Done, Request};
+use initiator::{Done, InPlace, Request};
 
 /// The longest time until something is asked again after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -23,6 +23,8 @@ pub(crate) struct LoadPlan {
     pub(crate) write_ppm: u32,
     pub(crate) discard_ppm: u32,
     pub(crate) flush_ppm: u32,
+    /// Of the reads, those that take their data in place.
+    pub(crate) in_place_ppm: u32,
 }
 
 /// One initiator's load on one disk.
@@ -30,6 +32,9 @@ pub(crate) struct Load {
     plan: LoadPlan,
     chance: Chance,
     slots: Vec<Slot>,
+    /// Rooms of reads in place that have ended, with what they hold: no more than there are slots.
+    #[expect(clippy::vec_box, reason = "requests take them boxed and give them back so")]
+    rooms: Vec<Box<InPlace>>,
     next_tag: u64,
     stage: Stage,
     /// When the last request began that ended well.
@@ -70,6 +75,7 @@ impl Load {
             plan,
             chance: Chance::new(seed),
             slots: std::iter::repeat_with(thinking).take(plan.depth).collect(),
+            rooms: Vec::new(),
             next_tag: 0,
             stage: Stage::Running,
             good_since: None,
@@ -150,7 +156,7 @@ impl Load {
         let (what, request) = match self.stage {
             Stage::Looking { next } => {
                 let left = u32::try_from(model.blocks() - next).unwrap_or(u32::MAX);
-                read(model, Blocks { lba: next, count: LOOK_BLOCKS.min(left) })
+                self.read(model, Blocks { lba: next, count: LOOK_BLOCKS.min(left) })
             }
             _ => self.choose(model),
         };
@@ -181,8 +187,33 @@ impl Load {
                 (What::Discard(discard), Request::Discard { lba, blocks: blocks.count })
             }
             Some(Kind::Flush) => (What::Flush, Request::Flush),
-            None => read(model, blocks),
+            None => self.read(model, blocks),
         }
+    }
+
+    /// A read to a buffer, or in place: to the room of an earlier one if one fits.
+    fn read(&mut self, model: &mut Model, blocks: Blocks) -> (What, Request) {
+        let (lba, len) = (blocks.lba, blocks.count as usize * model.block_len());
+        let buffer = || vec![0; len].into();
+        let request = if self.chance.happens(self.plan.in_place_ppm) {
+            let fits = self.rooms.iter().position(|room| room.len() == len);
+            let room = fits.map(|at| self.rooms.swap_remove(at));
+            Request::ReadInPlace { lba, room: room.unwrap_or_else(|| Box::new(InPlace::new(buffer()))) }
+        } else {
+            Request::Read { lba, buffer: buffer() }
+        };
+        (What::Read(model.begin_read(blocks)), request)
+    }
+
+    /// The data of a read that has gone well. What it holds in place stays so for a while.
+    fn data(&mut self, done: Done) -> Vec<u8> {
+        let Some(room) = done.room else { return done.buffer.expect("checked before").into_vec() };
+        let data = room.slices(room.len()).flatten().copied().collect();
+        if self.rooms.len() == self.plan.depth {
+            self.rooms.clear();
+        }
+        self.rooms.push(room);
+        data
     }
 
     /// Takes the end of a request.
@@ -196,15 +227,13 @@ impl Load {
         };
         let Slot::Waiting { began, what, .. } = self.slots[at] else { unreachable!("chosen above") };
         let is_good = done.result.is_ok();
-        if matches!(what, What::Read(_) | What::Write(_)) && done.buffer.is_none() {
+        if matches!(what, What::Read(_) | What::Write(_)) && done.buffer.is_none() && done.room.is_none() {
             return Err(format!("request {} ended without its buffer", done.tag));
         }
         match what {
             What::Read(read) => {
-                let buffer = done.buffer.filter(|_| is_good);
-                model
-                    .end_read(read, buffer.as_deref())
-                    .map_err(|wrong| format!("a read is wrong: {wrong}"))?;
+                let data = is_good.then(|| self.data(done));
+                model.end_read(read, data.as_deref()).map_err(|wrong| format!("a read is wrong: {wrong}"))?;
             }
             What::Write(write) | What::Discard(write) if is_good => model.write_done(write),
             What::Write(_) | What::Discard(_) | What::Flush => {}
@@ -240,9 +269,4 @@ impl Load {
         let most = u64::try_from(most.as_nanos()).expect("some milliseconds");
         Duration::from_nanos(self.chance.below(most + 1))
     }
-}
-
-fn read(model: &mut Model, blocks: Blocks) -> (What, Request) {
-    let buffer = vec![0; blocks.count as usize * model.block_len()].into();
-    (What::Read(model.begin_read(blocks)), Request::Read { lba: blocks.lba, buffer })
 }

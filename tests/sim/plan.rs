@@ -278,6 +278,7 @@ fn load(chance: &mut Chance, sans: &[SanConfig], disks: u64, hosts: u64, faults_
         write_ppm: chance.one_of(&[300_000, 500_000, 700_000]),
         discard_ppm: 20_000,
         flush_ppm: 10_000,
+        in_place_ppm: chance.one_of(&[0, 500_000, 1_000_000]),
     }
 }
 

@@ -1,11 +1,13 @@
 use super::*;
 use crate::path::{Path, PathChoice, PathId};
 use crate::verdict::BUSY_DELAY;
+use fc::in_place::{Held, Home, InPlace};
 use fc::messages::NexusId;
 use fc::wire::Wwn;
 use fc::wire::fcp::{Lun, RspCode, TaskManagement};
 use fc::wire::scsi::target_port_groups::AccessState;
 use fc::wire::scsi::{AdditionalSense, Sense, SenseKey};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const BLOCK_LEN: u32 = 512;
 const FAST_IO_FAIL: Duration = Duration::from_secs(5);
@@ -102,6 +104,51 @@ fn a_request_ends_with_its_command() {
     let done = end(&mut requests, at(4), command, Ok(ended(Status::GOOD, None))).unwrap();
     assert_eq!((done.tag, done.latency, requests.outstanding()), (70, Duration::from_millis(3), 0));
     assert!(done.result.is_ok() && done.buffer.is_some());
+}
+
+/// Counts what is given back.
+#[derive(Debug, Default)]
+struct Lender(AtomicUsize);
+
+impl Home for Lender {
+    fn bytes(&self, _: &Held) -> &[u8] {
+        &[7; BLOCK_LEN as usize]
+    }
+
+    fn take_back(&self, held: &mut dyn Iterator<Item = Held>) {
+        self.0.fetch_add(held.count(), Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_read_in_place_holds_nothing_while_it_waits_to_be_repeated() {
+    let lender = Arc::new(Lender::default());
+    let home = Arc::clone(&lender) as Arc<dyn Home>;
+    let mut requests = requests(1);
+    requests.submit(at(0), 70, Request::ReadInPlace { lba: 5, room: room_of(BLOCK_LEN as usize) }).unwrap();
+    let attempt = |requests: &mut Requests, now, status| {
+        let mut command = poll(requests, now).unwrap();
+        let Transfer::ReadInPlace(room) = &mut command.transfer else { panic!("a read in place") };
+        assert_eq!(room.frames(), 0);
+        room.add(&home, 0, BLOCK_LEN, Held::new(0)).unwrap();
+        end(requests, now, command, Ok(ended(status, None)))
+    };
+    assert!(attempt(&mut requests, at(0), Status::BUSY).is_none());
+    assert_eq!(lender.0.load(Ordering::Relaxed), 1);
+    let due = requests.poll_timeout().unwrap();
+    let done = attempt(&mut requests, due, Status::GOOD).unwrap();
+    let room = done.room.unwrap();
+    assert_eq!(room.slices(BLOCK_LEN as usize).collect::<Vec<_>>(), [[7; BLOCK_LEN as usize]]);
+    drop(room);
+    assert_eq!(lender.0.load(Ordering::Relaxed), 2);
+
+    let beyond = Request::ReadInPlace { lba: 1000, room: room_of(BLOCK_LEN as usize) };
+    let refused = requests.submit(due, 71, beyond).unwrap_err();
+    assert!(matches!(refused.reason, DiskError::OutOfRange { lba: 1000, blocks: 1, .. }));
+}
+
+fn room_of(len: usize) -> Box<InPlace> {
+    Box::new(InPlace::new(vec![0; len].into()))
 }
 
 #[test]

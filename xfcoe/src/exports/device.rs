@@ -88,7 +88,7 @@ impl BlockQueue for Queue {
         );
         let buffer = match refused.request {
             Request::Read { buffer, .. } | Request::Write { buffer, .. } => Some(buffer),
-            Request::Flush | Request::Discard { .. } => None,
+            Request::ReadInPlace { .. } | Request::Flush | Request::Discard { .. } => None,
         };
         self.refused.push_back(Finished { tag, result: Err(block_error(&refused.reason)), buffer });
     }
