@@ -23,7 +23,7 @@ pub mod memory;
 mod napi;
 pub mod nic;
 pub mod pcapng;
-pub(crate) mod prefetch;
+pub mod prefetch;
 mod region;
 mod socket;
 mod waker;

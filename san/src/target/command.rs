@@ -142,6 +142,7 @@ impl Targets {
 
     fn send_data(&mut self, slot: Slot, read: Read) -> State {
         self.exchanges.get_mut(slot).read = Some(read);
+        self.prefetch(slot, 0);
         State::SendData { start: 0, next: 0 }
     }
 

@@ -130,6 +130,7 @@ impl Targets {
         let exchange = self.exchanges.get(slot);
         let Read { source, len } = exchange.read.expect("a read's data");
         let payload_len = (len - next).min(exchange.max_payload_len.into());
+        self.prefetch(slot, next + payload_len);
         let is_last = next + payload_len == len;
         let f_ctl = if is_last { F_CTL_DATA.with(FCtl::END_SEQUENCE) } else { F_CTL_DATA };
         let seq_cnt = (next - start) / u32::from(exchange.max_payload_len);
@@ -162,6 +163,17 @@ impl Targets {
             exchange.state = State::SendData { start, next: next + payload_len };
         }
         Progress::More
+    }
+
+    /// Has a frame's data brought near that begins at `next` and will be sent soon. The disk is larger than the caches.
+    pub(super) fn prefetch(&self, slot: Slot, next: u32) {
+        let exchange = self.exchanges.get(slot);
+        if let Some(Read { source: Source::Disk { offset }, len }) = exchange.read
+            && let Some(unit) = exchange.unit
+        {
+            let len = (len - next).min(exchange.max_payload_len.into());
+            self.units[usize::from(unit)].disk.prefetch(offset + u64::from(next), len as usize);
+        }
     }
 
     /// The disk could not be read: the status says so, and how much came before.
