@@ -48,6 +48,21 @@ fn a_read_looks_as_on_the_wire_of_a_linux_target() {
 }
 
 #[test]
+fn commands_share_the_memory_that_there_is() {
+    let mut net = Net::new(&Net::small());
+    let host = net.log_in(1);
+    let data = pattern(4096, 1);
+    let allocations = |net: &mut Net| {
+        net.push_command(&host, TARGET, 5, &cmnd(0, &read_10(0, 8), 4096, Io::In(4096)));
+        net.push_command(&host, TARGET, 6, &cmnd(0, &write_10(0, 8), 4096, Io::Out(&data)));
+        allocation_counter::measure(|| while net.san.step(net.now) {}).count_total
+    };
+    allocations(&mut net);
+    net.run_fc();
+    assert_eq!(allocations(&mut net), 0);
+}
+
+#[test]
 fn a_write_is_asked_for_whole() {
     let mut net = Net::new(&Net::small());
     let host = net.log_in(1);
