@@ -46,8 +46,9 @@ impl Drop for RunningSan {
     }
 }
 
-/// Blocking calls of many lengths, then a queue with many requests out.
-fn move_data(disk: &Disk) {
+/// Blocking calls of many lengths, then a queue with many requests out. How many frames were lent at last, of 1,000 that were
+/// to be.
+fn move_data(disk: &Disk) -> usize {
     let info = disk.info();
     assert_eq!((info.block_len, info.blocks), (512, 256 << 11));
     for (lba, blocks) in [(0, 1), (3, 8), (1000, 129), (4096, 2048), (info.blocks - 7, 7)] {
@@ -61,7 +62,7 @@ fn move_data(disk: &Disk) {
 
     let mut queue = disk.queue(32).unwrap();
     let block = |i: u64| noise(4096, i + 77).into_boxed_slice();
-    // Rooms of reads in place are all kept: of their 1,000 frames a packet socket's port lends half.
+    // Rooms of reads in place are all kept.
     let mut rooms = Vec::new();
     for what in ["write", "read", "read in place"] {
         let (mut next, mut ended) = (0, 0);
@@ -91,7 +92,6 @@ fn move_data(disk: &Disk) {
         }
     }
     let lent: usize = rooms.iter().map(|(_, room)| room.frames()).sum();
-    assert!((500..=1024).contains(&lent), "{lent} frames are lent");
     for (tag, room) in rooms {
         let data: Vec<u8> = room.slices(4096).flatten().copied().collect();
         assert!(*data == *block(tag), "block {tag} in place");
@@ -101,6 +101,7 @@ fn move_data(disk: &Disk) {
     let mut back = vec![1; 4096];
     disk.read_at(0, &mut back).unwrap();
     assert!(back.iter().all(|&byte| byte == 0), "discarded blocks of this SAN read as zero");
+    lent
 }
 
 #[test]
@@ -115,7 +116,8 @@ fn data_moves_by_every_kind_of_port() {
             let initiator = Initiator::start(Config { kind, ..Config::new(OURS) }).unwrap();
             let disk = only_disk(&initiator);
             assert_eq!(initiator.inventory().vlan, vlan);
-            move_data(&disk);
+            // A packet socket's port lends half of them.
+            assert!(move_data(&disk) > 500, "{kind:?}");
             let report = initiator.report().unwrap();
             assert_eq!(report.counters.dropped(DropReason::Crc), 0);
             assert_eq!(report.open_exchanges, 0, "{kind:?}");
