@@ -15,9 +15,20 @@ pub(crate) const ENDS: [&str; 2] = ["here0", "there0"];
 
 /// Runs the test with both ends up; without root it says so and does nothing.
 pub(crate) fn on_a_link(test: impl FnOnce() + Send) {
+    on_a_link_with_queues(1, test);
+}
+
+/// The same, with as many queues at both ends. A frame comes by the queue that it was sent by.
+pub(crate) fn on_a_link_with_queues(count: usize, test: impl FnOnce() + Send) {
     if tests::have_root() {
         tests::in_network_namespace(|| {
-            tests::veth_pair(ENDS[0], ENDS[1], 2500);
+            let count = count.to_string();
+            let queues = ["numrxqueues", &count, "numtxqueues", &count];
+            let peer = ["type", "veth", "peer", "name", ENDS[1], "mtu", "2500"];
+            tests::ip(&[&["link", "add", ENDS[0], "mtu", "2500"], &queues[..], &peer, &queues].concat());
+            for end in ENDS {
+                tests::ip(&["link", "set", end, "addrgenmode", "none", "up"]);
+            }
             await_carrier();
             test();
         });

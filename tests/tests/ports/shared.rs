@@ -2,7 +2,7 @@
 
 use super::conformance::drain;
 use super::frames::{MAC, frame};
-use super::link::{ENDS, af_packet, on_a_link};
+use super::link::{ENDS, af_packet, on_a_link, on_a_link_with_queues};
 use datapath::port::nic::{Nic, NicConfig, NicKind, NicPort};
 use datapath::port::{Frame, Port, Waker};
 use fc::messages::ox_id;
@@ -18,7 +18,12 @@ const WINDOW: u16 = 128;
 const OX_ID_AT: usize = 14 + 14 + 16;
 
 fn open(interface: &str, cores: usize) -> (Nic, Vec<NicPort>) {
-    let (nic, ports) = Nic::open_for_cores(&NicConfig { cores, ..NicConfig::new(interface) }, &[]).unwrap();
+    open_queues(interface, 1, cores)
+}
+
+fn open_queues(interface: &str, queues: u32, cores: usize) -> (Nic, Vec<NicPort>) {
+    let config = NicConfig { queues: (0..queues).collect(), cores, ..NicConfig::new(interface) };
+    let (nic, ports) = Nic::open_for_cores(&config, &[]).unwrap();
     nic.macs().add(MAC).unwrap();
     (nic, ports)
 }
@@ -107,44 +112,76 @@ fn a_core_that_stands_still_costs_the_others_nothing() {
     });
 }
 
+/// An answer comes to the core that asked, as XDP knows it by its OX_ID or as it is sent by the queue of the question.
 #[test]
 fn cores_send_and_receive_at_the_same_time() {
+    on_a_link(|| ask_and_echo(1));
+    on_a_link_with_queues(2, || ask_and_echo(2));
+}
+
+/// Two cores at each end, on as many queues.
+fn ask_and_echo(queues: u32) {
     const ROUNDS: u16 = 2_000;
-    on_a_link(|| {
-        let (_nic, ports) = open(ENDS[0], 2);
-        let (_other, echoes) = open(ENDS[1], 2);
-        let echo = |mut port: NicPort| {
-            let (mut frames, waker, mut echoed) = (Vec::<Frame>::new(), Waker::new().unwrap(), 0);
-            while echoed < ROUNDS * 16 {
-                if port.receive(&mut frames, 64) == 0 {
-                    port.wait(&waker, Duration::from_millis(100)).unwrap();
-                }
-                echoed += frames.len() as u16;
-                frames.drain(..).for_each(|frame| port.send(frame));
-                port.flush().unwrap();
+    let (_nic, ports) = open_queues(ENDS[0], queues, 2);
+    let (_other, echoes) = open_queues(ENDS[1], queues, 2);
+    let echo = |mut port: NicPort| {
+        let (mut frames, waker, mut echoed) = (Vec::<Frame>::new(), Waker::new().unwrap(), 0);
+        while echoed < ROUNDS * 16 {
+            if port.receive(&mut frames, 64) == 0 {
+                port.wait(&waker, Duration::from_millis(100)).unwrap();
             }
-            port
+            echoed += frames.len() as u16;
+            frames.drain(..).for_each(|frame| port.send(frame));
+            port.flush().unwrap();
+        }
+        port
+    };
+    let ask = |number: u16, mut port: NicPort| {
+        for round in 0..ROUNDS {
+            let sent = send(&mut port, (0..16).map(|i| (round * 16 + i) << 3 | number));
+            let mut came = Vec::new();
+            receive(&mut port, &mut came, 16);
+            assert_eq!(came, sent, "core {number}");
+        }
+        port
+    };
+    let (ports, echoes): (Vec<_>, Vec<_>) = thread::scope(|scope| {
+        let echoes: Vec<_> = echoes.into_iter().map(|port| scope.spawn(|| echo(port))).collect();
+        let asks: Vec<_> =
+            (0u16..).zip(ports).map(|(number, port)| scope.spawn(move || ask(number, port))).collect();
+        let join = |threads: Vec<thread::ScopedJoinHandle<'_, NicPort>>| {
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         };
-        let ask = |number: u16, mut port: NicPort| {
-            for round in 0..ROUNDS {
-                let sent = send(&mut port, (0..16).map(|i| (round * 16 + i) << 3 | number));
-                let mut came = Vec::new();
-                receive(&mut port, &mut came, 16);
-                assert_eq!(came, sent, "core {number}");
+        (join(asks), join(echoes))
+    });
+    check_accounts(&ports);
+    check_accounts(&echoes);
+}
+
+#[test]
+fn a_core_that_stands_still_loses_nothing_of_its_queue_and_holds_up_no_other() {
+    const STILL: u16 = 1_024;
+    on_a_link_with_queues(2, || {
+        let (_nic, mut ports) = open_queues(ENDS[0], 2, 2);
+        let (_other, mut senders) = open_queues(ENDS[1], 2, 2);
+        let [awake, still] = &mut ports[..] else { panic!("two ports") };
+        let mut to_the_other = Vec::new();
+        // More than all chunks of the queue of the one that is awake.
+        for first in (0..8 * STILL).step_by(WINDOW.into()) {
+            if first < STILL {
+                to_the_other.extend(send(&mut senders[1], first..first + WINDOW));
             }
-            port
-        };
-        let (ports, echoes): (Vec<_>, Vec<_>) = thread::scope(|scope| {
-            let echoes: Vec<_> = echoes.into_iter().map(|port| scope.spawn(|| echo(port))).collect();
-            let asks: Vec<_> =
-                (0u16..).zip(ports).map(|(number, port)| scope.spawn(move || ask(number, port))).collect();
-            let join = |threads: Vec<thread::ScopedJoinHandle<'_, NicPort>>| {
-                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-            };
-            (join(asks), join(echoes))
-        });
+            let sent = send(&mut senders[0], first..first + WINDOW);
+            let mut came = Vec::new();
+            receive(awake, &mut came, sent.len());
+            assert_eq!(came, sent);
+        }
+        let mut came = Vec::new();
+        receive(still, &mut came, to_the_other.len());
+        assert_eq!(came, to_the_other);
+        assert_eq!(drain(awake) + drain(still), 0);
+        assert!(ports.iter().all(|port| port.counters().receive_drops == 0));
         check_accounts(&ports);
-        check_accounts(&echoes);
     });
 }
 
