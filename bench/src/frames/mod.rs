@@ -1,5 +1,6 @@
 //! `xfcoe-bench frames`: how many frames a link carries, from one end to the other, and what becomes of them.
 
+mod beside_floor;
 mod ends;
 mod receive;
 mod report;
@@ -54,6 +55,9 @@ pub(crate) struct Frames {
     /// Look for the highest rate at which no frame is lost (RFC 2544, 26.1), to a hundredth
     #[arg(long, conflicts_with = "rate")]
     search: bool,
+    /// Take turns with `floor`, and say how near to its rate of frames this one comes
+    #[arg(long, conflicts_with_all = ["send", "receive", "to", "size", "rate", "burst", "search"])]
+    floor: bool,
     /// How long each trial takes; RFC 2544 asks for 60
     #[arg(long, value_name = "S", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
@@ -77,6 +81,10 @@ fn size(text: &str) -> Result<usize, String> {
 
 pub(crate) fn run(args: &Frames, output: &Output, interrupt: &Interrupt) -> anyhow::Result<()> {
     let json = output.json;
+    if args.floor {
+        output.print(&beside_floor::run(args, json, interrupt)?)?;
+        return Ok(interrupt.check(|| "while measuring".into())?);
+    }
     let report = match (&args.send, &args.receive) {
         (None, Some(interface)) => {
             let mut end = open(interface, args)?;

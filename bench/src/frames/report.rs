@@ -73,6 +73,14 @@ impl Trial {
         }
     }
 
+    /// Frames a second that came to the other end; those that were sent, where nobody knows.
+    pub(super) fn received_fps(&self) -> f64 {
+        match (self.sent, self.received) {
+            (Some(sent), Some(received)) => self.fps * received as f64 / sent.max(1) as f64,
+            _ => self.fps,
+        }
+    }
+
     fn of_rate(size: usize, frames: u64, elapsed: Duration) -> Self {
         let fps = frames as f64 / elapsed.as_secs_f64().max(1e-9);
         let wire_bits = (UNTAGGED_HEADER_LEN + size + WIRE_OVERHEAD) as f64 * 8.0;
