@@ -1,7 +1,9 @@
 //! Two ends of a link in this process, each with a thread and, where there are two, a CPU of its own.
 
 use anyhow::Context as _;
+use datapath::port::af_xdp::AfXdpConfig;
 use datapath::port::nic::{Nic, NicKind, NicPort};
+use datapath::port::xdp::AttachMode;
 use fc::wire::MacAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -24,13 +26,27 @@ impl End {
         nic.macs().add(mac)?;
         Ok(Self { port, mac, nic })
     }
+
+    /// Opens one by AF_XDP, in a way of its own.
+    pub(crate) fn open_queue(config: &AfXdpConfig, attach: AttachMode, mac: MacAddr) -> anyhow::Result<Self> {
+        let (nic, port) = Nic::open_queue(config, attach)?;
+        nic.macs().add(mac)?;
+        Ok(Self { port, mac, nic })
+    }
 }
 
 /// Both ends of a veth pair between two namespaces. Those go with the process, however that ends.
 pub(crate) fn veth(kind: NicKind) -> anyhow::Result<(End, End)> {
+    veth_with(|interface, mac| End::open(interface, kind, mac))
+}
+
+/// The same, each opened by `open`, which is called in its namespace.
+pub(crate) fn veth_with(
+    open: impl Fn(&str, MacAddr) -> anyhow::Result<End> + Sync,
+) -> anyhow::Result<(End, End)> {
     let cable = Cable::lay()?;
-    let near = cable.initiator.run(|| End::open(INITIATOR_INTERFACE, kind, INITIATOR_MAC))??;
-    let far = cable.san.run(|| End::open(SAN_INTERFACE, kind, SAN_MAC))??;
+    let near = cable.initiator.run(|| open(INITIATOR_INTERFACE, INITIATOR_MAC))??;
+    let far = cable.san.run(|| open(SAN_INTERFACE, SAN_MAC))??;
     Ok((near, far))
 }
 

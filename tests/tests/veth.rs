@@ -200,7 +200,8 @@ fn move_blocks(disk: &Disk, blocks: Range<u64>) {
     }
 }
 
-/// A veth's queue can't be driven by who polls it, and huge pages may be missing: both are tried, and data moves.
+/// A veth's queue can't be driven by who polls it, of kernels since 6.14, and huge pages may be missing: both are tried, and
+/// data moves. Interrupts are deferred only for who polls: else each frame would wait for 200 us.
 #[test]
 fn a_core_that_would_drive_its_queue_leaves_the_interface_as_it_was() {
     if !have_root() {
@@ -228,7 +229,10 @@ fn a_core_that_would_drive_its_queue_leaves_the_interface_as_it_was() {
         };
         let initiator = Initiator::start(config).unwrap();
         move_data(&only_disk(&initiator));
-        assert_eq!(settings(), [2, 200_000]);
+        let port = initiator.report().unwrap().frames;
+        // Who polls asks the kernel each time that it finds no frame.
+        let polls = port.doorbells > port.sent_frames + port.received_frames;
+        assert_eq!(settings(), if polls { [2, 200_000] } else { before }, "{port:?}");
         initiator.stop();
         assert_eq!(settings(), before);
     });

@@ -2,7 +2,7 @@
 
 use super::Measured;
 use super::shape::{Kind, Label, Shape};
-use super::target::{BATCH, send};
+use super::target::send;
 use datapath::port::{Frame, Port};
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
@@ -17,14 +17,15 @@ const SILENCE: Duration = Duration::from_millis(500);
 
 pub(super) struct Initiator<P> {
     port: P,
+    batch: usize,
     received: Vec<Frame>,
     queue: VecDeque<Label>,
     round: u16,
 }
 
 impl<P: Port> Initiator<P> {
-    pub(super) fn new(port: P) -> Self {
-        Self { port, received: Vec::with_capacity(BATCH), queue: VecDeque::new(), round: 0 }
+    pub(super) fn new(port: P, batch: usize) -> Self {
+        Self { port, batch, received: Vec::with_capacity(batch), queue: VecDeque::new(), round: 0 }
     }
 
     /// Keeps `depth` exchanges out for a while.
@@ -43,7 +44,7 @@ impl<P: Port> Initiator<P> {
         self.begin(shape, depth);
         let (mut now, mut last_news) = (started, started);
         while now - started < duration && !interrupt.is_raised() {
-            self.port.receive(&mut self.received, BATCH);
+            self.port.receive(&mut self.received, self.batch);
             now = Instant::now();
             if !self.received.is_empty() {
                 last_news = now;
@@ -70,7 +71,7 @@ impl<P: Port> Initiator<P> {
                     Kind::Data | Kind::Read | Kind::Write => {}
                 }
             }
-            send(&mut self.port, &mut self.queue, |label, buffer| {
+            send(&mut self.port, &mut self.queue, self.batch, |label, buffer| {
                 label.emit(buffer, INITIATOR_MAC, SAN_MAC)
             })?;
         }

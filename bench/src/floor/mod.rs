@@ -4,10 +4,12 @@
 //! or copied: what is left is the kernel's.
 
 mod initiator;
+mod measures;
 mod shape;
 mod target;
+mod worth;
 
-use crate::link;
+use crate::link::{self, End};
 use crate::page::{Output, Plot, Plots};
 use anyhow::Context as _;
 use clap::Args;
@@ -37,7 +39,17 @@ pub(crate) struct Floor {
     /// How the ports are opened
     #[arg(long, value_enum, default_value_t)]
     port: PortKind,
+    /// Take turns with links that lack one of the measures that make it fast, and say what each is worth: those whose
+    /// name begins so, or all
+    #[arg(long, value_name = "MEASURE", num_args = 0..=1, default_missing_value = "", conflicts_with = "port")]
+    without: Option<String>,
+    /// How often each takes its turn; medians count
+    #[arg(long, default_value_t = 5, requires = "without", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
 }
+
+/// Frames between two doorbells, as the poll core has it.
+const BATCH: usize = 64;
 
 /// What is measured: names, shapes and depths. Deeper ones of 64 KiB would be more frames than a veth's ring holds.
 const MEASUREMENTS: [(&str, Shape, usize); 6] = [
@@ -51,6 +63,10 @@ const MEASUREMENTS: [(&str, Shape, usize); 6] = [
 
 pub(crate) fn run(args: &Floor, output: &Output, interrupt: &Interrupt) -> anyhow::Result<()> {
     preflight::demo(args.port)?;
+    if let Some(measure) = &args.without {
+        output.print(&worth::run(measure, args, output.json, interrupt)?)?;
+        return Ok(interrupt.check(|| "while measuring".into())?);
+    }
     let mut exchanges = Exchanges::over_veth(args.port.into())?;
     let duration = Duration::from_secs(args.seconds.into());
     let mut runs = Vec::new();
@@ -74,12 +90,16 @@ pub(crate) struct Exchanges {
 impl Exchanges {
     /// On a veth pair between two namespaces of their own.
     pub(crate) fn over_veth(kind: NicKind) -> anyhow::Result<Self> {
-        let (near, far) = link::veth(kind)?;
-        Ok(Self {
-            initiator: initiator::Initiator::new(near.port),
-            target: target::Target::new(far.port),
+        Ok(Self::between(link::veth(kind)?, BATCH))
+    }
+
+    /// Between two ends, which receive and send `batch` frames at a time.
+    fn between((near, far): (End, End), batch: usize) -> Self {
+        Self {
+            initiator: initiator::Initiator::new(near.port, batch),
+            target: target::Target::new(far.port, batch),
             _nics: [near.nic, far.nic],
-        })
+        }
     }
 
     /// Keeps `depth` of them out for a while.

@@ -6,31 +6,31 @@ use std::collections::VecDeque;
 use std::io;
 use xfcoe::netns::{INITIATOR_MAC, SAN_MAC};
 
-/// Frames between two doorbells, as the poll core has it.
-pub(super) const BATCH: usize = 64;
-
 pub(super) struct Target<P> {
     port: P,
+    batch: usize,
     received: Vec<Frame>,
     /// Frames to send.
     queue: VecDeque<Label>,
 }
 
 impl<P: Port> Target<P> {
-    pub(super) fn new(port: P) -> Self {
-        Self { port, received: Vec::with_capacity(BATCH), queue: VecDeque::new() }
+    pub(super) fn new(port: P, batch: usize) -> Self {
+        Self { port, batch, received: Vec::with_capacity(batch), queue: VecDeque::new() }
     }
 
     /// Takes what has come, and sends what there is room for.
     pub(super) fn step(&mut self) -> io::Result<()> {
-        self.port.receive(&mut self.received, BATCH);
+        self.port.receive(&mut self.received, self.batch);
         for frame in self.received.drain(..) {
             if let Some(label) = Label::parse(self.port.data(&frame)) {
                 answer(label, &mut self.queue);
             }
             self.port.release(frame);
         }
-        send(&mut self.port, &mut self.queue, |label, buffer| label.emit(buffer, SAN_MAC, INITIATOR_MAC))
+        send(&mut self.port, &mut self.queue, self.batch, |label, buffer| {
+            label.emit(buffer, SAN_MAC, INITIATOR_MAC)
+        })
     }
 }
 
@@ -48,13 +48,14 @@ fn answer(label: Label, queue: &mut VecDeque<Label>) {
     }
 }
 
-/// Sends a batch of what waits, as far as there is room.
+/// Sends a batch of what waits, by one doorbell, as far as there is room.
 pub(super) fn send(
     port: &mut impl Port,
     queue: &mut VecDeque<Label>,
+    batch: usize,
     emit: impl Fn(Label, &mut [u8]) -> usize,
 ) -> io::Result<()> {
-    for _ in 0..BATCH.min(queue.len()) {
+    for _ in 0..batch.min(queue.len()) {
         let Some(mut frame) = port.allocate() else { break };
         let label = queue.pop_front().expect("counted above");
         let len = emit(label, port.buffer(&mut frame));

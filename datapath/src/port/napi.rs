@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 
 /// How often in a row a queue that was found empty leaves its interrupt off.
 const NAPI_DEFER_HARD_IRQS: &str = "2";
@@ -13,11 +14,12 @@ const NAPI_DEFER_HARD_IRQS: &str = "2";
 /// what a command takes that nobody looks after.
 const GRO_FLUSH_TIMEOUT_NS: &str = "200000";
 
-/// An interface that defers its interrupts, until this is dropped. They stay so if the process is killed.
+/// An interface that defers its interrupts, until this is dropped or they are put back. They stay so if the process is
+/// killed.
 #[derive(Debug)]
 pub(super) struct DeferredInterrupts {
-    /// Files, and what they held before.
-    before: Vec<(PathBuf, String)>,
+    /// Files, and what they held before; none once that is put back.
+    before: Mutex<Vec<(PathBuf, String)>>,
 }
 
 impl DeferredInterrupts {
@@ -35,26 +37,36 @@ impl DeferredInterrupts {
         if shown.trim() != index.to_string() {
             return Err(io::Error::other("/sys shows the interfaces of another network namespace"));
         }
-        let mut settings = Self { before: Vec::new() };
+        let settings = Self { before: Mutex::default() };
         for (file, value) in
             [("napi_defer_hard_irqs", NAPI_DEFER_HARD_IRQS), ("gro_flush_timeout", GRO_FLUSH_TIMEOUT_NS)]
         {
             let path = folder.join(file);
             let before = fs::read_to_string(&path)?;
             fs::write(&path, value)?;
-            settings.before.push((path, before));
+            settings.before().push((path, before));
         }
         Ok(settings)
+    }
+
+    /// Has the interface work from interrupts as before: with nobody who polls it, each frame would wait until the deferral
+    /// times out.
+    pub(super) fn put_back(&self) {
+        for (path, before) in self.before().drain(..).rev() {
+            if let Err(error) = fs::write(&path, before.trim()) {
+                tracing::warn!(path = %path.display(), before = before.trim(), %error, "a setting of the interface stays changed");
+            }
+        }
+    }
+
+    fn before(&self) -> MutexGuard<'_, Vec<(PathBuf, String)>> {
+        self.before.lock().expect("no holder panics")
     }
 }
 
 impl Drop for DeferredInterrupts {
     fn drop(&mut self) {
-        for (path, before) in self.before.drain(..).rev() {
-            if let Err(error) = fs::write(&path, before.trim()) {
-                tracing::warn!(path = %path.display(), before = before.trim(), %error, "a setting of the interface stays changed");
-            }
-        }
+        self.put_back();
     }
 }
 
@@ -80,8 +92,15 @@ mod tests {
         let read = |file| fs::read_to_string(folder.join(file)).unwrap().trim().to_owned();
         let settings = DeferredInterrupts::set_in(&folder, 7).unwrap();
         assert_eq!((read("napi_defer_hard_irqs"), read("gro_flush_timeout")), ("2".into(), "200000".into()));
-        drop(settings);
+        settings.put_back();
         assert_eq!((read("napi_defer_hard_irqs"), read("gro_flush_timeout")), ("0".into(), "5".into()));
+        // From then on they are somebody else's.
+        fs::write(folder.join("gro_flush_timeout"), "6").unwrap();
+        drop(settings);
+        assert_eq!(read("gro_flush_timeout"), "6");
+
+        drop(DeferredInterrupts::set_in(&folder, 7).unwrap());
+        assert_eq!((read("napi_defer_hard_irqs"), read("gro_flush_timeout")), ("0".into(), "6".into()));
 
         fs::remove_file(folder.join("gro_flush_timeout")).unwrap();
         DeferredInterrupts::set_in(&folder, 7).unwrap_err();

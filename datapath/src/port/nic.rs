@@ -15,6 +15,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use xdp_prog::SLOTS_PER_QUEUE;
@@ -101,7 +102,7 @@ pub struct Nic {
     program: Option<XdpProgram>,
     macs: NicMacs,
     /// These are only there to be dropped.
-    _settings: (Option<DeferredInterrupts>, Option<FlowRules>),
+    _settings: (Option<Arc<DeferredInterrupts>>, Option<FlowRules>),
 }
 
 /// Which MAC addresses are ours: in the XDP program's map and in the NIC's filter.
@@ -142,6 +143,7 @@ impl Nic {
         for &group in groups {
             filter.join_multicast(group)?;
         }
+        let mut deferred = None;
         let (program, ports) = match kind {
             NicKind::AfPacket if cores > 1 => {
                 return Err(NicError::OneCoreOnly { interface: interface.into(), cores });
@@ -152,13 +154,31 @@ impl Nic {
             }
             NicKind::AfXdp => {
                 let program = XdpProgram::attach(interface, AttachMode::NativeOrGeneric)?;
-                let ports = open_queues(&program, config)?;
+                let mut ports = open_queues(&program, config)?;
+                deferred = defer_interrupts(config);
+                for port in &mut ports {
+                    port.set_deferred(deferred.clone());
+                }
                 (Some(program), ports.into_iter().map(NicPort::AfXdp).collect())
             }
         };
         let map = program.as_ref().map(|program| program.macs().clone());
         let macs = NicMacs { map, filter };
-        Ok((Self { program, macs, _settings: (defer_interrupts(config), make_flow_rules(config)) }, ports))
+        Ok((Self { program, macs, _settings: (deferred, make_flow_rules(config)) }, ports))
+    }
+
+    /// Opens one queue for one port in every detail as `config` says, but for its mode, of which `attach` says what it may
+    /// be.
+    ///
+    /// # Errors
+    /// As [`Self::open_for_cores`].
+    pub fn open_queue(config: &AfXdpConfig, attach: AttachMode) -> Result<(Self, NicPort), NicError> {
+        let filter = MacFilter::open(&config.interface)?;
+        let program = XdpProgram::attach(&config.interface, attach)?;
+        let port = AfXdpPort::open(&AfXdpConfig { mode: program.mode(), ..config.clone() })?;
+        program.set_socket(config.queue, 0..SLOTS_PER_QUEUE, port.as_fd())?;
+        let macs = NicMacs { map: Some(program.macs().clone()), filter };
+        Ok((Self { program: Some(program), macs, _settings: (None, None) }, NicPort::AfXdp(port)))
     }
 
     /// The XDP program, where there is one.
@@ -173,13 +193,14 @@ impl Nic {
 }
 
 /// Leaves the queues to those who poll them, if that is wanted and can be.
-fn defer_interrupts(config: &NicConfig) -> Option<DeferredInterrupts> {
+fn defer_interrupts(config: &NicConfig) -> Option<Arc<DeferredInterrupts>> {
     let interface = &config.interface;
     if !config.drive_queues {
         return None;
     }
     let index = interface_index(interface).ok()?.cast_unsigned();
     DeferredInterrupts::set(interface, index)
+        .map(Arc::new)
         .inspect_err(|error| {
             tracing::warn!(%interface, %error, "the interface can't defer its interrupts: they drive its queues");
         })

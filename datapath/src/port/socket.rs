@@ -9,7 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// `ETHTOOL_GCHANNELS` of linux/ethtool.h.
+/// `ETHTOOL_GDRVINFO` and `ETHTOOL_GCHANNELS` of linux/ethtool.h.
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
 /// Sets an option of a socket.
@@ -115,6 +116,28 @@ pub fn queue_count(interface: &str) -> Result<u32, PortError> {
     }
 }
 
+/// The name of the interface's driver.
+///
+/// # Errors
+/// Those of ioctl(2): no such interface, or a driver that doesn't say.
+pub(super) fn driver(interface: &str) -> io::Result<String> {
+    /// `struct ethtool_drvinfo`.
+    #[repr(C)]
+    struct DriverInfo {
+        command: u32,
+        driver: [u8; 32],
+        rest: [u8; 160],
+    }
+
+    let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
+    let mut request = request_about(interface);
+    request.ifr_ifru.ifru_data = (&raw mut info).cast();
+    // SAFETY: SIOCETHTOOL reads and writes the `struct ethtool_drvinfo` that `request` points to.
+    unsafe { ask(libc::SIOCETHTOOL, &mut request) }?;
+    let name = info.driver.split(|&byte| byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
 /// The longest payload of an Ethernet frame on an interface, in bytes.
 ///
 /// # Errors
@@ -168,6 +191,12 @@ mod tests {
     fn an_interface_is_asked_for_its_mtu() {
         assert_eq!(mtu("lo").unwrap(), 65_536);
         assert!(matches!(mtu("none-such"), Err(PortError::NoSuchInterface { .. })));
+    }
+
+    #[test]
+    fn an_interface_without_a_driver_says_so() {
+        assert!(driver("lo").is_err());
+        assert!(driver("none-such").is_err());
     }
 
     #[test]

@@ -228,6 +228,30 @@ fn the_floor_is_measured_in_every_shape() {
     }
 }
 
+#[test]
+fn the_floor_is_measured_without_what_makes_it_fast() {
+    if !tests::have_root() {
+        return;
+    }
+    let floor = |measure: &str| {
+        let arguments = ["floor", "--json", "--seconds", "1", "--rounds", "1", "--without", measure];
+        Command::new(&*BENCH).args(arguments).output().unwrap()
+    };
+    let report = json(&floor("batches of 64: 1"));
+    let rows = report["rows"].as_array().unwrap();
+    let names: Vec<_> = rows.iter().map(|row| &row["without"]).collect();
+    assert_eq!(names, [&Value::Null, &"batches of 64: 1".into(), &"batches of 64: 16".into()]);
+    let loads: Vec<_> = rows.iter().flat_map(|row| row["loads"].as_array().unwrap()).collect();
+    assert_eq!(loads.len(), 9, "{report}");
+    assert!(loads.iter().all(|load| load["iops"].as_f64().unwrap() > 0.0), "{report}");
+    let unknown = floor("batches of 65");
+    let stderr = String::from_utf8_lossy(&unknown.stderr);
+    assert!(
+        stderr.contains("no measure's name begins with `batches of 65`; there are: batches of 64: 1; "),
+        "{stderr}"
+    );
+}
+
 /// What the goals are, and whether they are reached, is for a machine that has nothing else to do.
 #[test]
 fn all_to_whom_a_disk_is_handed_out_are_measured_beside_the_library() {
@@ -274,6 +298,24 @@ fn frames_are_counted_from_one_end_to_the_other() {
             assert!(trial["latency"]["p50_us"].as_f64().unwrap() > 0.0, "{report}");
         }
     }
+}
+
+/// How near to it is for a machine that has nothing else to do.
+#[test]
+fn frames_are_put_beside_the_floor() {
+    if !tests::have_root() {
+        return;
+    }
+    let arguments = ["frames", "--floor", "--json", "--seconds", "1"];
+    let report = json(&Command::new(&*BENCH).args(arguments).output().unwrap());
+    let rounds = report["rounds"].as_array().unwrap();
+    assert_eq!(rounds.len(), 7, "{report}");
+    let is_there = |round: &Value| {
+        ["frames_fps", "floor_fps", "ratio"].iter().all(|figure| round[figure].as_f64().unwrap() > 0.0)
+    };
+    assert!(rounds.iter().all(is_there), "{report}");
+    let reached = report["ratio"].as_f64().unwrap() >= report["goal"].as_f64().unwrap();
+    assert_eq!(report["reached"], reached, "{report}");
 }
 
 #[test]

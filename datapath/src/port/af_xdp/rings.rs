@@ -26,16 +26,6 @@ use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
 pub(super) const CHUNK_LEN: usize = 4096;
 /// Bytes that the kernel leaves free before a received frame, for programs that lengthen its head.
 pub(super) const XDP_HEADROOM: usize = 256;
-/// Bytes that we leave free besides.
-///
-/// `rep movsb`, with which both the kernel and libc copy, takes 10 to 25 times as long on Zen 3 if the target lies
-/// 1 to 31 bytes after the source modulo a page. The kernel copies a frame from byte 256 of a page to byte 256 plus
-/// this: 32 is clear of it. Payloads, 52 or (with a tag) 56 bytes into the frame, are copied to multiples of 2048
-/// or 2112 in buffers that begin on a page: with 0 here one in 64 of the latter would be caught, with 32 none.
-pub(super) const HEADROOM: usize = 32;
-/// Frames that one system call may send. The kernel's own 32 costs 2-4% more time a frame; more than veth's ring
-/// of 256 would overflow it.
-const SEND_BUDGET: u32 = 128;
 /// What a frame on its way out counts in the socket's send buffer: its data and the kernel's book-keeping.
 const SEND_BUFFER_LEN: usize = 2 * CHUNK_LEN;
 /// How long the kernel may take to give back the queue of a socket that was closed: it does so on the side.
@@ -78,7 +68,7 @@ impl Rings {
 
         let umem_config = UmemConfigBuilder::new()
             .frame_size(FrameSize::new(CHUNK_LEN as u32).expect("a page"))
-            .frame_headroom(HEADROOM as u32)
+            .frame_headroom(config.headroom as u32)
             .fill_queue_size(fill_len)
             .comp_queue_size(transmit_len)
             .build()
@@ -122,7 +112,7 @@ impl Rings {
         fcntl(self, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         set_send_buffer(self.as_fd(), (config.receive_frames + config.transmit_frames) * SEND_BUFFER_LEN)?;
         // Kernels before 6.16 have no such option, and a ring may be smaller: what they send at a time will do.
-        let _ = set_option(self, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &SEND_BUDGET);
+        let _ = set_option(self, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &config.send_budget);
         if let Some(BusyPoll { budget, poll_us }) = config.busy_poll {
             set_option(self, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, &1)?;
             set_option(self, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &c_int::from(poll_us))?;
