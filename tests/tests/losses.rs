@@ -62,6 +62,7 @@ fn measure(disk: &Disk, bound: &Bound, read_percent: u8) -> Measured {
         read_percent,
         io_len: bound.io_len,
         depth: bound.depth,
+        in_place: false,
         range: 0..RANGE_LEN,
         end: End::After(ROUND),
     };

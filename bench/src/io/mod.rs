@@ -48,6 +48,9 @@ pub(crate) struct Io {
     /// How long it takes, at each depth
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     runtime: u32,
+    /// Take read data where it was received, and copy none of it
+    #[arg(long)]
+    in_place: bool,
     /// Where the range begins that is used
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
     offset: Amount,
@@ -135,6 +138,9 @@ fn check_usage(args: &Io) {
     if args.rwmixread.is_some() && args.rw != Rw::RandomMix {
         refuse(ErrorKind::ArgumentConflict, "--rwmixread goes with --rw randrw");
     }
+    if args.in_place && args.read_percent() == 0 {
+        refuse(ErrorKind::ArgumentConflict, "--in-place is for reads, and this --rw has none");
+    }
     if args.lun.is_none() && args.writes() {
         refuse(
             ErrorKind::MissingRequiredArgument,
@@ -175,6 +181,7 @@ fn workload(args: &Io, disk: &Disk) -> anyhow::Result<Workload> {
         read_percent: args.read_percent(),
         io_len,
         depth: args.iodepth.iter().copied().max().unwrap_or(1).into(),
+        in_place: args.in_place,
         range,
         end: End::After(Duration::from_secs(args.runtime.into())),
     })

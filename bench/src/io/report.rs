@@ -14,6 +14,8 @@ pub(super) struct Report {
     lun: String,
     rw: String,
     bs_bytes: usize,
+    /// Whether read data was taken where it was received.
+    in_place: bool,
     offset_bytes: u64,
     size_bytes: u64,
     runs: Vec<AtDepth>,
@@ -59,6 +61,7 @@ impl Report {
             lun: disk.to_string(),
             rw: args.rw.to_possible_value().map_or_else(String::new, |value| value.get_name().into()),
             bs_bytes: workload.io_len,
+            in_place: workload.in_place,
             offset_bytes: workload.range.start,
             size_bytes: workload.range.end - workload.range.start,
             runs: runs.iter().map(|run| AtDepth::new(workload, run)).collect(),
@@ -121,9 +124,11 @@ impl Plots for Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lun, rw, bs_bytes, runs, verified, .. } = self;
+        let Self { lun, rw, bs_bytes, in_place, runs, verified, .. } = self;
+        let in_place = if *in_place { ", in place" } else { "" };
         for run in runs {
-            writeln!(f, "{lun}: {rw}, bs {bs_bytes}, iodepth {}, {:.1} s", run.iodepth, run.runtime_s)?;
+            let (iodepth, runtime_s) = (run.iodepth, run.runtime_s);
+            writeln!(f, "{lun}: {rw}, bs {bs_bytes}, iodepth {iodepth}{in_place}, {runtime_s:.1} s")?;
             writeln!(f, "{}", table(run.kinds()))?;
             writeln!(f, "CPU time  {:.2} us per I/O", run.cpu_us_per_io)?;
         }
@@ -156,6 +161,7 @@ mod tests {
             lun: "20:00:02:fc:f0:00:01:01/0".into(),
             rw: "randwrite".into(),
             bs_bytes: 4096,
+            in_place: false,
             offset_bytes: 0,
             size_bytes: 1 << 20,
             runs: vec![AtDepth {
@@ -173,7 +179,7 @@ mod tests {
     fn json_is_one_object_of_known_fields() {
         assert_eq!(
             serde_json::to_string(&report()).unwrap(),
-            "{\"lun\":\"20:00:02:fc:f0:00:01:01/0\",\"rw\":\"randwrite\",\"bs_bytes\":4096,\
+            "{\"lun\":\"20:00:02:fc:f0:00:01:01/0\",\"rw\":\"randwrite\",\"bs_bytes\":4096,\"in_place\":false,\
              \"offset_bytes\":0,\"size_bytes\":1048576,\"runs\":[{\"iodepth\":32,\"runtime_s\":0.5,\"read\":null,\"write\":{\"iops\":2000.0,\
              \"mb_s\":8.2,\"p50_us\":500.2,\"p90_us\":900.1,\"p99_us\":990.2,\"p999_us\":999.4,\"p9999_us\":1000.4,\
              \"max_us\":1000.4},\"cpu_us_per_io\":7.25}],\"verified\":{\"reads\":256}}"

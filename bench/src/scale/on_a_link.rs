@@ -159,6 +159,7 @@ fn read(
         read_percent: 100,
         io_len: IO_LEN,
         depth: 1,
+        in_place: false,
         range: 0..LUN_LEN,
         end: End::After(duration),
     };

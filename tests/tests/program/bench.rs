@@ -78,6 +78,7 @@ fn wrong_usage_ends_with_2() {
         (&["-i", "eth0", "--bs", "4KB"], "expected bytes such as 4096, 64KiB"),
         (&["-i", "eth0", "--iodepth", "0"], "0 is not in 1..=1024"),
         (&["-i", "eth0", "--rwmixread", "70"], "--rwmixread goes with --rw randrw"),
+        (&["-i", "eth0", "--in-place", "--rw", "write"], "--in-place is for reads, and this --rw has none"),
         (&["-i", "eth0", "--rw", "write"], "destroys what is on the LUN: name the LUN"),
         (&["-i", "eth0", "--verify"], "destroys what is on the LUN: name the LUN"),
         (&[&lun], "--config <FILE>"),
@@ -128,7 +129,10 @@ fn every_kind_of_io_is_measured_where_it_shall_be() {
     let world = World::new();
     // The only LUN need not be named to be read.
     let report = json(&world.run(&["--json", "--runtime", "1"]));
-    assert_eq!(keys(&report), ["bs_bytes", "lun", "offset_bytes", "runs", "rw", "size_bytes", "verified"]);
+    assert_eq!(
+        keys(&report),
+        ["bs_bytes", "in_place", "lun", "offset_bytes", "runs", "rw", "size_bytes", "verified"]
+    );
     let run = &report["runs"][0];
     assert_eq!(keys(run), ["cpu_us_per_io", "iodepth", "read", "runtime_s", "write"]);
     assert_eq!(
@@ -155,14 +159,17 @@ fn every_kind_of_io_is_measured_where_it_shall_be() {
     assert_eq!(written(&world), 1 << 20..3 << 20);
 
     let mix = ["--rw", "randrw", "--rwmixread", "80", "--iodepth", "8", "--verify"];
-    let report = json(&world.run(&[&[&*lun()], &mix[..], &range].concat()));
-    let iops = |kind: &str| report["runs"][0][kind]["iops"].as_f64().unwrap();
-    assert!((3.0..6.0).contains(&(iops("read") / iops("write"))), "{report}");
-    assert!(
-        report["verified"]["reads"].as_u64().unwrap() > 512,
-        "it reads the range at the end, too: {report}"
-    );
-    assert_eq!(written(&world), 1 << 20..3 << 20);
+    for in_place in [&[][..], &["--in-place"]] {
+        let report = json(&world.run(&[&[&*lun()], &mix[..], in_place, &range].concat()));
+        assert_eq!(report["in_place"], !in_place.is_empty());
+        let iops = |kind: &str| report["runs"][0][kind]["iops"].as_f64().unwrap();
+        assert!((3.0..6.0).contains(&(iops("read") / iops("write"))), "{report}");
+        assert!(
+            report["verified"]["reads"].as_u64().unwrap() > 512,
+            "it reads the range at the end, too: {report}"
+        );
+        assert_eq!(written(&world), 1 << 20..3 << 20);
+    }
 }
 
 #[test]

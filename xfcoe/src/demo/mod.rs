@@ -118,6 +118,7 @@ fn at_the_initiator(
                 read_percent: 100,
                 io_len,
                 depth,
+                in_place: false,
                 range: 0..disk.info().len(),
                 end: End::After(Duration::from_secs(args.seconds.into())),
             };

@@ -155,6 +155,7 @@ mod tests {
             read_percent: 50,
             io_len: IO_LEN,
             depth: 1,
+            in_place: false,
             range: 4096..4096 + 10 * IO_LEN as u64 + 512,
             end: End::Once,
         };
@@ -209,6 +210,7 @@ mod tests {
             read_percent: 50,
             io_len: 514,
             depth: 1,
+            in_place: false,
             range: 0..5140,
             end: End::Once,
         };

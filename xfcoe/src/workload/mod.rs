@@ -28,6 +28,8 @@ pub struct Workload {
     pub io_len: usize,
     /// I/Os that are out at any time.
     pub depth: usize,
+    /// Whether read data is taken where it was received, and not copied.
+    pub in_place: bool,
     /// The bytes of the disk that are used: whole blocks. What is left behind the last whole I/O is not touched.
     pub range: Range<u64>,
     /// When it ends.

@@ -3,6 +3,7 @@
 use super::{End, Ledger, Measured, Order, Workload, WorkloadError};
 use crate::interrupt::Interrupt;
 use crate::pattern::SplitMix64;
+use fc::in_place::InPlace;
 use hdrhistogram::Histogram;
 use initiator::{Disk, DiskError, DiskQueue, Done, Request, Task, TaskState};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -21,8 +22,10 @@ pub(super) struct WorkloadTask {
     queue: DiskQueue,
     ledger: Option<Ledger>,
     block_len: u64,
-    /// Those that are not out.
+    /// Those that are not out. Of either there are as many as I/Os may be out, but rooms only if reads are in place.
     buffers: Vec<Box<[u8]>>,
+    #[expect(clippy::vec_box, reason = "requests take the boxes, and give them back")]
+    rooms: Vec<Box<InPlace>>,
     /// I/Os that began.
     begun: u64,
     random: SplitMix64,
@@ -53,12 +56,15 @@ impl WorkloadTask {
         let mut word = || random.next().expect("endless").to_le_bytes();
         let mut buffer =
             || (0..workload.io_len.div_ceil(8)).flat_map(|_| word()).take(workload.io_len).collect();
+        let room = || Box::new(InPlace::new(vec![0; workload.io_len].into()));
+        let rooms = if workload.in_place { workload.depth } else { 0 };
         let latencies = || Histogram::new_with_max(MAX_LATENCY.as_nanos() as u64, 3).expect("constants");
         Ok(Self {
             queue: disk.queue_on_core(workload.depth),
             ledger,
             block_len,
             buffers: (0..workload.depth).map(|_| buffer()).collect(),
+            rooms: std::iter::repeat_with(room).take(rooms).collect(),
             begun: 0,
             random,
             started: None,
@@ -81,13 +87,7 @@ impl Task for WorkloadTask {
             did_work = true;
         }
         let elapsed = now.since(started);
-        while self.goes_on(elapsed)
-            && let Some(buffer) = self.buffers.pop()
-        {
-            if let Some(buffer) = self.begin(buffer) {
-                self.buffers.push(buffer);
-                break;
-            }
+        while self.goes_on(elapsed) && self.queue.outstanding() < self.workload.depth && self.begin() {
             did_work = true;
         }
         // The core ends what is out when it is given up.
@@ -112,33 +112,35 @@ impl WorkloadTask {
         is_due && !self.is_given_up()
     }
 
-    /// Submits the next I/O, or gives the buffer back if its place has one out already.
-    fn begin(&mut self, mut buffer: Box<[u8]>) -> Option<Box<[u8]>> {
+    /// Submits the next I/O, unless its place has one out already, and says which.
+    fn begin(&mut self) -> bool {
         let place = match self.workload.order {
             Order::Sequential => self.begun % self.workload.places(),
             Order::Random => self.random_below(self.workload.places()),
         };
         let reads = self.random_below(100) < self.workload.read_percent.into();
-        if let Some(ledger) = &mut self.ledger {
-            if !ledger.begin(place) {
-                return Some(buffer);
-            }
-            if !reads {
-                ledger.write(place, &mut buffer);
-            }
+        if self.ledger.as_mut().is_some_and(|ledger| !ledger.begin(place)) {
+            return false;
         }
         let lba = (self.workload.range.start + place * self.workload.io_len as u64) / self.block_len;
-        let request = if reads { Request::Read { lba, buffer } } else { Request::Write { lba, buffer } };
+        let request = if reads && self.workload.in_place {
+            Request::ReadInPlace { lba, room: self.rooms.pop().expect("fewer are out than rooms") }
+        } else {
+            let mut buffer = self.buffers.pop().expect("fewer are out than buffers");
+            if let Some(ledger) = self.ledger.as_mut().filter(|_| !reads) {
+                ledger.write(place, &mut buffer);
+            }
+            if reads { Request::Read { lba, buffer } } else { Request::Write { lba, buffer } }
+        };
         self.begun += 1;
         if let Err(refused) = self.queue.submit(tag(place, reads), request) {
             self.failure = Some(refused.reason.into());
         }
-        None
+        true
     }
 
     fn take(&mut self, done: Done) {
         let (place, reads) = place_of(done.tag);
-        let buffer = done.buffer.expect("reads and writes give their buffer back");
         let latencies = if reads { &mut self.reads } else { &mut self.writes };
         match done.result {
             Ok(()) => latencies.saturating_record(u64::try_from(done.latency.as_nanos()).unwrap_or(u64::MAX)),
@@ -146,14 +148,20 @@ impl WorkloadTask {
         }
         if let Some(ledger) = &mut self.ledger {
             ledger.end(place);
-            if reads
-                && self.failure.is_none()
-                && let Err(wrong) = ledger.check(place, &buffer)
-            {
-                self.failure = Some(wrong.into());
-            }
+            let check = |data: &[u8]| ledger.check(place, data);
+            let checked = match (&done.buffer, &done.room) {
+                _ if !reads || self.failure.is_some() => Ok(()),
+                (Some(buffer), _) => check(buffer),
+                (None, Some(room)) => check(&room.slices(room.len()).flatten().copied().collect::<Vec<u8>>()),
+                (None, None) => unreachable!("a read gives its memory back"),
+            };
+            self.failure = self.failure.take().or(checked.err().map(WorkloadError::from));
         }
-        self.buffers.push(buffer);
+        if let Some(mut room) = done.room {
+            room.clear();
+            self.rooms.push(room);
+        }
+        self.buffers.extend(done.buffer);
     }
 
     fn end(&mut self, elapsed: Duration) {
