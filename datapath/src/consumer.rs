@@ -1,20 +1,82 @@
 //! How commands reach a core and their completions come back: a pair of bounded queues for each consumer.
 //!
-//! Each queue has one thread at either end, so neither pays for others: a command costs a few loads and stores.
+//! Each queue has one thread at either end, so neither pays for others: a command costs a few loads and stores. Of a
+//! consumer that is silent for long the core keeps no look-out any more, and has it call.
 
 use crate::port::Waker;
 use fc::messages::{Action, Command, Completion, Transfer, TransportError};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The most bytes that one command moves.
 pub const MAX_TRANSFER_LEN: usize = 16 << 20;
 
+/// Turns in a row without a command after which a consumer rests: longer than a pause between two of a busy one.
+const PATIENCE: u16 = 1000;
+
+/// Who calls a core: a bit for each of its consumers.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    /// There may be a bit. One word to look at in each step.
+    any: AtomicBool,
+    bits: Box<[AtomicU64]>,
+}
+
+impl Calls {
+    /// Room for so many consumers.
+    pub(crate) fn new(consumers: usize) -> Self {
+        let words = consumers.div_ceil(u64::BITS as usize);
+        Self {
+            any: AtomicBool::new(false),
+            bits: std::iter::repeat_with(AtomicU64::default).take(words).collect(),
+        }
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    fn call(&self, number: u16) {
+        self.bits[usize::from(number) / 64].fetch_or(1 << (number % 64), Ordering::Relaxed);
+        // After the bit: who sees this sees that.
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// Takes all calls.
+    pub(crate) fn take(&self, mut hear: impl FnMut(u16)) {
+        if !self.any() {
+            return;
+        }
+        self.any.swap(false, Ordering::AcqRel);
+        for (first, word) in (0..=u16::MAX).step_by(64).zip(&self.bits) {
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let mut bits = word.swap(0, Ordering::Relaxed);
+            while bits != 0 {
+                hear(first + bits.trailing_zeros() as u16);
+                bits &= bits - 1;
+            }
+        }
+    }
+}
+
+/// Where a consumer's calls go.
+#[derive(Debug)]
+struct Place {
+    calls: Arc<Calls>,
+    number: u16,
+}
+
 /// What both ends share.
 #[derive(Debug)]
 struct Shared {
+    /// The core doesn't look for commands any more: whoever submits one has to call.
+    rests: AtomicBool,
+    /// Where to, once the core has taken its end.
+    place: OnceLock<Place>,
     /// The consumer is gone: its completions need no room any more.
     closed: AtomicBool,
     /// The core is gone: what waits will not be taken.
@@ -49,6 +111,21 @@ pub struct ConsumerPort {
     completions: rtrb::Producer<Completion>,
     /// There are completions that the consumer wasn't woken for.
     has_news: bool,
+    /// Commands that were taken and haven't ended.
+    out: usize,
+    /// Turns in a row without a command.
+    silent_turns: u16,
+}
+
+/// What becomes of a consumer whose turn is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AfterTurn {
+    /// It has its next turn.
+    Stays,
+    /// It has none until it calls.
+    Rests,
+    /// It is gone, and nothing of it is left.
+    Finished,
 }
 
 /// A consumer that may have `depth` commands out, for the core that `core` wakes, and the end to give to that core.
@@ -58,8 +135,15 @@ pub struct ConsumerPort {
 /// If `depth` is zero.
 pub fn pair(depth: usize, core: Arc<Waker>, consumer: Arc<Waker>) -> (Consumer, ConsumerPort) {
     assert!(depth > 0, "a consumer that may have no command out");
-    let (closed, stopped) = (AtomicBool::new(false), AtomicBool::new(false));
-    let shared = Arc::new(Shared { closed, stopped, left: Mutex::new(None), core, consumer });
+    let shared = Arc::new(Shared {
+        rests: AtomicBool::new(false),
+        place: OnceLock::new(),
+        closed: AtomicBool::new(false),
+        stopped: AtomicBool::new(false),
+        left: Mutex::new(None),
+        core,
+        consumer,
+    });
     let (commands, their_commands) = rtrb::RingBuffer::new(depth);
     let (their_completions, completions) = rtrb::RingBuffer::new(depth);
     let port = ConsumerPort {
@@ -67,12 +151,14 @@ pub fn pair(depth: usize, core: Arc<Waker>, consumer: Arc<Waker>) -> (Consumer, 
         commands: their_commands,
         completions: their_completions,
         has_news: false,
+        out: 0,
+        silent_turns: 0,
     };
     (Consumer { shared, commands, completions, left: None, depth, outstanding: 0 }, port)
 }
 
 impl Consumer {
-    /// Queues a command. [`Self::kick`] wakes a core that sleeps.
+    /// Queues a command. [`Self::kick`] makes sure that the core sees it; a task on the core's own thread needs none.
     ///
     /// # Errors
     /// The command is given back when as many as the queue's depth are out.
@@ -91,12 +177,25 @@ impl Consumer {
         // There is room: as many fit as may be out.
         self.commands.push(command).map_err(|rtrb::PushError::Full(command)| command)?;
         self.outstanding += 1;
+        self.call_if_resting();
         Ok(())
     }
 
-    /// Wakes the core if it sleeps: once after a batch of [`Self::submit`].
+    /// Makes sure that the core sees what was submitted, and wakes it if it sleeps: once after a batch of
+    /// [`Self::submit`].
     pub fn kick(&self) {
+        // Either this end sees that it is to call, or the core what was submitted: see `ConsumerPort::end_turn`.
+        fence(Ordering::SeqCst);
+        self.call_if_resting();
         self.shared.core.wake();
+    }
+
+    fn call_if_resting(&self) {
+        if self.shared.rests.load(Ordering::Relaxed)
+            && let Some(Place { calls, number }) = self.shared.place.get()
+        {
+            calls.call(*number);
+        }
     }
 
     /// The next completion, if one is there.
@@ -158,13 +257,22 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
-        self.shared.core.wake();
+        self.kick();
         // The queue goes when both ends are gone, and memory that is lent is to come back before.
         while self.completions.pop().is_ok() {}
     }
 }
 
 impl ConsumerPort {
+    /// Tells the consumer where to call.
+    ///
+    /// # Panics
+    /// If it was told already.
+    pub(crate) fn settle(&mut self, calls: Arc<Calls>, number: u16) {
+        let told = self.shared.place.set(Place { calls, number });
+        assert!(told.is_ok(), "a consumer of two cores");
+    }
+
     /// Whether a command waits.
     pub(crate) fn has_command(&self) -> bool {
         !self.commands.is_empty()
@@ -179,18 +287,49 @@ impl ConsumerPort {
     }
 
     pub(crate) fn take_command(&mut self) -> Result<Command, rtrb::PopError> {
-        self.commands.pop()
+        let command = self.commands.pop()?;
+        self.out += 1;
+        Ok(command)
     }
 
-    /// Whether the consumer is gone and nothing of it waits.
+    /// Whether the consumer is gone, and nothing of it waits or is out.
     pub(crate) fn is_finished(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire) && self.commands.is_empty()
+        self.shared.closed.load(Ordering::Acquire) && self.commands.is_empty() && self.out == 0
+    }
+
+    /// Its turn is over; `has_taken` says whether it had a command.
+    pub(crate) fn end_turn(&mut self, has_taken: bool) -> AfterTurn {
+        if has_taken || self.has_command() {
+            self.silent_turns = 0;
+            return AfterTurn::Stays;
+        }
+        if self.is_finished() {
+            return AfterTurn::Finished;
+        }
+        self.silent_turns += 1;
+        if self.silent_turns < PATIENCE {
+            return AfterTurn::Stays;
+        }
+        self.shared.rests.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.has_command() || self.shared.closed.load(Ordering::Relaxed) {
+            self.wake_up();
+            return AfterTurn::Stays;
+        }
+        AfterTurn::Rests
+    }
+
+    /// It has called; says whether it was at rest.
+    pub(crate) fn wake_up(&mut self) -> bool {
+        self.silent_turns = 0;
+        self.shared.rests.swap(false, Ordering::Relaxed)
     }
 
     /// Hands a completion over, and says whether it is the first one since [`Self::wake`], which is due then. There is
     /// always room: as many fit as commands may be out.
     #[inline(always)]
     pub(crate) fn complete(&mut self, completion: Completion) -> bool {
+        self.out -= 1;
         if self.shared.closed.load(Ordering::Relaxed) {
             return false;
         }

@@ -254,13 +254,6 @@ impl ExchangeTable {
         self.ox_ids.resting()
     }
 
-    /// Whether a command of this consumer is out.
-    pub(super) fn any_of_consumer(&self, consumer: usize) -> bool {
-        self.exchanges
-            .iter()
-            .any(|exchange| exchange.has_command() && usize::from(exchange.consumer) == consumer)
-    }
-
     /// The exchanges with a command.
     pub(super) fn open_indices(&self) -> Vec<u16> {
         self.select(|_| true)

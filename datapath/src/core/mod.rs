@@ -10,6 +10,7 @@
 //! a pinned core; the simulation and the tests step it themselves.
 
 mod answers;
+mod consumers;
 mod control_link;
 mod deadlines;
 mod exchange;
@@ -30,8 +31,9 @@ pub use control_link::{ControlLink, ControlLinks};
 pub use siblings::{Siblings, siblings};
 pub use stats::{CoreReport, Counters, DropReason};
 
-use crate::consumer::{self, Consumer, ConsumerPort};
+use crate::consumer::{self, Consumer};
 use crate::port::{Frame, Port, Waker};
+use consumers::Consumers;
 use exchange::ExchangeTable;
 use fc::messages::{ToCore, TransportError, ox_id};
 use fc::time::Instant;
@@ -49,9 +51,6 @@ const BATCH: usize = 64;
 /// Frames sent before a doorbell. A veth's ring holds 256 and drops silently what is more, and a switch port's
 /// buffers are not deep either.
 const SEND_BATCH: usize = 64;
-
-/// The most consumers of a core. Each has a descriptor, of which a process has fewer.
-const MAX_CONSUMERS: usize = 1 << 16;
 
 /// What a task did when it was polled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +85,7 @@ pub struct Core<P: Port> {
     number: u16,
     exchanges: ExchangeTable,
     nexuses: NexusTable,
-    consumers: Vec<Option<ConsumerPort>>,
+    consumers: Consumers,
     /// Consumers with completions that they weren't woken for.
     with_news: Vec<u16>,
     tasks: Vec<Box<dyn Task>>,
@@ -129,7 +128,7 @@ impl<P: Port> Core<P> {
             number: config.number,
             exchanges,
             nexuses: NexusTable::default(),
-            consumers: Vec::new(),
+            consumers: Consumers::new(),
             with_news: Vec::new(),
             tasks: Vec::new(),
             link,
@@ -166,20 +165,8 @@ impl<P: Port> Core<P> {
     /// If there are 65,536 already.
     pub fn attach_consumer(&mut self, depth: usize, waker: Arc<Waker>) -> Consumer {
         let (consumer, port) = consumer::pair(depth, Arc::clone(&self.link.core), waker);
-        self.attach(port);
+        self.consumers.attach(port);
         consumer
-    }
-
-    /// Takes the core's end of a consumer.
-    fn attach(&mut self, port: ConsumerPort) {
-        self.drop_finished_consumers();
-        let free = self.consumers.iter().position(Option::is_none);
-        let index = free.unwrap_or_else(|| {
-            assert!(self.consumers.len() < MAX_CONSUMERS, "more than {MAX_CONSUMERS} consumers");
-            self.consumers.push(None);
-            self.consumers.len() - 1
-        });
-        self.consumers[index] = Some(port);
     }
 
     /// Runs `task` on this core from now on.
@@ -206,7 +193,7 @@ impl<P: Port> Core<P> {
     /// Wakes those whose commands have ended, while others may still be worked on.
     fn wake_consumers(&mut self) {
         for consumer in self.with_news.drain(..) {
-            if let Some(port) = &mut self.consumers[usize::from(consumer)] {
+            if let Some(port) = self.consumers.get_mut(consumer) {
                 port.wake();
             }
         }
@@ -222,7 +209,7 @@ impl<P: Port> Core<P> {
         !self.link.to_core.is_empty()
             || !self.bursts.is_empty()
             || self.siblings.has_frame()
-            || self.consumers.iter().flatten().any(ConsumerPort::has_command)
+            || self.consumers.have_command()
     }
 
     /// The port, to sleep on it.
@@ -312,16 +299,6 @@ impl<P: Port> Core<P> {
         self.queued_frames = 0;
         if let Err(error) = self.port.flush() {
             self.port_error.get_or_insert(error);
-        }
-    }
-
-    /// Makes room where consumers are gone and nothing of theirs is out.
-    fn drop_finished_consumers(&mut self) {
-        for index in 0..self.consumers.len() {
-            let finished = self.consumers[index].as_ref().is_some_and(ConsumerPort::is_finished);
-            if finished && !self.exchanges.any_of_consumer(index) {
-                self.consumers[index] = None;
-            }
         }
     }
 }

@@ -49,7 +49,6 @@ impl<P: Port> Core<P> {
             let rest = self.exchanges.end_rest().expect("the first one");
             self.reinstate(now, &rest);
         }
-        self.drop_finished_consumers();
         let next = self.exchanges.next_deadline().into_iter().chain(self.exchanges.next_rested()).min();
         self.next_look = next.map(|at| at.max(now + TICK));
     }

@@ -302,7 +302,7 @@ impl<P: Port> Loop<P> {
     fn take_requests(&mut self) -> bool {
         while let Some(request) = self.requests.queue.pop() {
             match request {
-                Request::Consumer(port) => self.core.attach(port),
+                Request::Consumer(port) => self.core.consumers.attach(port),
                 Request::Task(task) => self.core.attach_task(task),
                 // Who asked may have stopped waiting.
                 Request::Report(sender) => drop(sender.try_send(self.core.report())),

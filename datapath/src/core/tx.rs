@@ -37,31 +37,41 @@ impl<P: Port> Core<P> {
     /// Takes commands from the consumers in turn, as many as there are exchanges and frames for.
     pub(super) fn take_commands(&mut self, now: Instant) -> bool {
         let mut busy = false;
-        for consumer in 0..self.consumers.len() {
-            if let Some(port) = self.consumers[consumer].as_mut().filter(|_| self.nexuses.is_large()) {
-                port.for_each_waiting(BATCH, |command| self.nexuses.prefetch(command.nexus.0));
+        for _ in 0..self.consumers.turns() {
+            if self.queued_frames >= SEND_BATCH {
+                break;
             }
-            for _ in 0..BATCH {
-                let Some(port) = &mut self.consumers[consumer] else { break };
-                if !port.has_command() || !self.exchanges.has_free() {
-                    break;
-                }
-                if self.queued_frames >= SEND_BATCH {
-                    return busy;
-                }
-                let Some(frame) = self.port.allocate() else { return busy };
-                match port.take_command() {
-                    Ok(command) => self.start(now, consumer, command, frame),
-                    Err(_) => self.port.release(frame),
-                }
-                busy = true;
-            }
+            let consumer = self.consumers.turn().expect("as many as there are turns");
+            let has_taken = self.take_batch(now, consumer);
+            self.consumers.end_turn(has_taken);
+            busy |= has_taken;
         }
         busy
     }
 
+    /// Takes a batch of a consumer's commands, and says whether there were any.
+    fn take_batch(&mut self, now: Instant, consumer: u16) -> bool {
+        if let Some(port) = self.consumers.get_mut(consumer).filter(|_| self.nexuses.is_large()) {
+            port.for_each_waiting(BATCH, |command| self.nexuses.prefetch(command.nexus.0));
+        }
+        let mut has_taken = false;
+        for _ in 0..BATCH {
+            let Some(port) = self.consumers.get_mut(consumer) else { break };
+            if !port.has_command() || !self.exchanges.has_free() || self.queued_frames >= SEND_BATCH {
+                break;
+            }
+            let Some(frame) = self.port.allocate() else { break };
+            match port.take_command() {
+                Ok(command) => self.start(now, consumer, command, frame),
+                Err(_) => self.port.release(frame),
+            }
+            has_taken = true;
+        }
+        has_taken
+    }
+
     /// Opens an exchange for a command and sends its FCP_CMND.
-    fn start(&mut self, now: Instant, consumer: usize, command: Command, mut frame: Frame) {
+    fn start(&mut self, now: Instant, consumer: u16, command: Command, mut frame: Frame) {
         self.counters.commands += 1;
         if self.nexuses.get(command.nexus.0).is_none() {
             // Control publishes a nexus before anyone names it, but by another queue than commands come by.
@@ -97,7 +107,7 @@ impl<P: Port> Core<P> {
             Action::Scsi(_) => TaskManagement::NONE,
             Action::Manage(function) => function,
         };
-        exchange.consumer = u16::try_from(consumer).expect("consumers are bounded");
+        exchange.consumer = consumer;
 
         let fields = FrameFields {
             r_ctl: RCtl::COMMAND,
@@ -201,16 +211,16 @@ impl<P: Port> Core<P> {
             transfer.clear();
         }
         let latency_ns = now.as_nanos().saturating_sub(exchange.started.as_nanos());
-        let (consumer, tag) = (usize::from(exchange.consumer), exchange.tag);
+        let (consumer, tag) = (exchange.consumer, exchange.tag);
         self.latency_ns.saturating_record(latency_ns);
         self.complete(consumer, Completion { tag, result, transfer });
     }
 
     #[inline(always)]
-    fn complete(&mut self, consumer: usize, completion: Completion) {
-        let port = self.consumers[consumer].as_mut().expect("a consumer with commands out stays attached");
+    fn complete(&mut self, consumer: u16, completion: Completion) {
+        let port = self.consumers.get_mut(consumer).expect("a consumer with commands out stays attached");
         if port.complete(completion) {
-            self.with_news.push(u16::try_from(consumer).expect("consumers are bounded"));
+            self.with_news.push(consumer);
         }
     }
 }

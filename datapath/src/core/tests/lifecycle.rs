@@ -1,6 +1,8 @@
 //! How nexuses, consumers, cores and threads begin and end.
 
 use super::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant as Moment;
 
 #[test]
 fn commands_end_with_their_nexus() {
@@ -102,11 +104,76 @@ fn a_consumer_may_vanish_with_commands_out() {
     let waker = Arc::new(Waker::new().unwrap());
     drop(std::mem::replace(&mut bench.consumer, bench.core.attach_consumer(4, waker)));
     bench.advance(TICK);
-    bench.core.drop_finished_consumers();
-    assert!(bench.core.consumers[0].is_some(), "its command is out");
+    assert!(bench.core.consumers.get_mut(0).is_some(), "its command is out");
     bench.respond(ox_id, &FcpRsp { flags: rsp_flags::UNDER, residual: 5000, ..FcpRsp::default() });
-    bench.core.drop_finished_consumers();
-    assert!(bench.core.consumers[0].is_none());
+    bench.step();
+    assert!(bench.core.consumers.get_mut(0).is_none());
+}
+
+/// Steps until the only consumer rests.
+fn rest(bench: &mut Bench) {
+    for _ in 0..2000 {
+        bench.step();
+    }
+    assert_eq!(bench.core.consumers.turns(), 0, "a silent consumer has turns");
+}
+
+#[test]
+fn a_silent_consumer_rests_until_it_has_a_command() {
+    let mut bench = Bench::new();
+    for tag in 0..3 {
+        rest(&mut bench);
+        bench.consumer.submit(command(tag)).unwrap();
+        assert!(bench.core.has_work());
+        bench.step();
+        assert_eq!(bench.sent().len(), 1);
+    }
+}
+
+#[test]
+fn a_consumer_that_rests_may_vanish() {
+    let mut bench = Bench::new();
+    rest(&mut bench);
+    let waker = Arc::new(Waker::new().unwrap());
+    drop(std::mem::replace(&mut bench.consumer, bench.core.attach_consumer(4, waker)));
+    bench.step();
+    assert!(bench.core.consumers.get_mut(0).is_none());
+    bench.consumer.submit(command(1)).unwrap();
+    bench.step();
+    assert_eq!(bench.sent().len(), 1);
+}
+
+/// The consumer of one thread is silent for about as long as it takes the core of another to let it rest.
+#[test]
+fn no_command_is_lost_between_rest_and_call() {
+    let Bench { mut core, mut consumer, .. } = Bench::new();
+    let is_over = AtomicBool::new(false);
+    let rests = std::thread::scope(|scope| {
+        let core = scope.spawn(|| {
+            let (mut rests, since) = (0, Moment::now());
+            while !is_over.load(Ordering::Relaxed) && since.elapsed() < Duration::from_secs(60) {
+                core.step(Instant::ZERO);
+                rests += u32::from(core.consumers.turns() == 0);
+            }
+            rests
+        });
+        for tag in 0..2000u64 {
+            // Its nexus isn't there, so that it ends at once.
+            consumer.submit(Command { nexus: NexusId(77), ..command(tag) }).unwrap();
+            consumer.kick();
+            let since = Moment::now();
+            while consumer.poll().is_none() {
+                assert!(since.elapsed() < Duration::from_secs(20), "command {tag} is not seen");
+            }
+            let pause = Duration::from_micros(tag * 7919 % 400);
+            while since.elapsed() < pause {
+                std::hint::spin_loop();
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        core.join().unwrap()
+    });
+    assert!(rests > 0, "it has never rested");
 }
 
 #[test]
@@ -116,7 +183,7 @@ fn consumers_that_have_gone_leave_room() {
     for _ in 0..1000 {
         drop(bench.core.attach_consumer(1, Arc::clone(&waker)));
     }
-    assert!(bench.core.consumers.len() <= 2, "{} places", bench.core.consumers.len());
+    assert!(bench.core.consumers.get_mut(2).is_none(), "more than two places");
     // Who has stayed meanwhile is still served.
     bench.consumer.submit(command(1)).unwrap();
     bench.step();
@@ -155,7 +222,7 @@ fn a_thread_serves_commands_and_ends_them_when_it_stops() {
         wire.set_len(&mut frame, response.len());
         wire.send(frame);
         wire.flush().unwrap();
-        consumer.wait(std::time::Duration::from_secs(10)).unwrap();
+        consumer.wait(Duration::from_secs(10)).unwrap();
         let first = consumer.poll().expect("woken by its completion");
         assert!(first.tag == 1 && first.result.is_ok());
         assert_eq!(thread.handle().report().unwrap().counters.ended, 1);
