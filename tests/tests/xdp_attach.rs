@@ -3,8 +3,10 @@
 use datapath::port::Mode;
 use datapath::port::xdp::{AttachMode, XdpError, XdpProgram};
 use fc::wire::MacAddr;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tests::{have_root, in_network_namespace, ip, skip, veth_pair};
@@ -45,7 +47,33 @@ fn a_driver_with_xdp_runs_it_until_it_is_dropped() {
         assert_eq!((program.mode(), attached()), (Mode::NativeXdp, Some("xdp")));
         assert_eq!(program.interface(), INTERFACE);
         drop(program);
-        wait_until_detached();
+        assert_eq!(attached(), None);
+    });
+}
+
+/// Until it is that program, a child has all its parent's descriptors.
+#[test]
+fn a_program_that_is_being_started_keeps_nothing_attached() {
+    with_veth(2500, || {
+        let attached_program = XdpProgram::attach(INTERFACE, AttachMode::default()).unwrap();
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+        let mut command = Command::new("true");
+        let stop_on_the_way = move || {
+            there.write_all(b"x")?;
+            there.read_exact(&mut [0])
+        };
+        #[allow(unsafe_code, reason = "there is no other way to stop it there")]
+        // SAFETY: the child only calls write(2) and read(2).
+        unsafe {
+            command.pre_exec(stop_on_the_way)
+        };
+        let starter = std::thread::spawn(move || command.status().unwrap());
+        here.read_exact(&mut [0]).unwrap();
+        drop(attached_program);
+        let left = attached();
+        here.write_all(b"x").unwrap();
+        assert!(starter.join().unwrap().success());
+        assert_eq!(left, None);
     });
 }
 

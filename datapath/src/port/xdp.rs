@@ -1,7 +1,8 @@
 //! Loads the XDP program, attaches it to an interface, and speaks to it through its maps.
 //!
-//! The program is attached by a bpf_link, which the kernel ends when its last descriptor is closed: dropping an
-//! [`XdpProgram`] detaches it, and so does the end of the process, however it ends.
+//! The program is attached by a bpf_link, which the kernel ends when its last descriptor is closed: the end of the process
+//! detaches it, however it ends. Dropping an [`XdpProgram`] does so at once, even if a program that is being started still has
+//! a copy of the descriptor.
 
 #![allow(unsafe_code)]
 
@@ -39,8 +40,25 @@ pub struct XdpProgram {
     sockets: MapHandle,
     macs: MacMap,
     counters: MapHandle,
-    /// Holds the program at the interface; it is only there to be closed.
-    _link: OwnedFd,
+    /// It is only there to be dropped.
+    _link: Link,
+}
+
+/// Holds the program at the interface.
+#[derive(Debug)]
+struct Link(OwnedFd);
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // SAFETY: it takes nothing but a descriptor, which is open.
+        let result = unsafe { libbpf_sys::bpf_link_detach(self.0.as_raw_fd()) };
+        if result < 0 {
+            tracing::warn!(
+                error = Errno::from_raw(-result).desc(),
+                "XDP is detached only when all have closed it"
+            );
+        }
+    }
 }
 
 impl XdpProgram {
@@ -296,7 +314,7 @@ fn link(
     index: u32,
     program: BorrowedFd<'_>,
     mode: AttachMode,
-) -> Result<(OwnedFd, Mode), XdpError> {
+) -> Result<(Link, Mode), XdpError> {
     let modes: &[Mode] = match mode {
         AttachMode::NativeOrGeneric if is_veth_of_one_queue(interface) => {
             &[Mode::GenericXdp, Mode::NativeXdp]
@@ -334,7 +352,7 @@ fn is_veth_of_one_queue(interface: &str) -> bool {
 }
 
 /// libbpf-rs attaches without a choice of the mode, so this calls what is below it.
-fn create_link(index: u32, program: BorrowedFd<'_>, mode: Mode) -> Result<OwnedFd, Errno> {
+fn create_link(index: u32, program: BorrowedFd<'_>, mode: Mode) -> Result<Link, Errno> {
     let options = libbpf_sys::bpf_link_create_opts {
         sz: size_of::<libbpf_sys::bpf_link_create_opts>() as libbpf_sys::size_t,
         flags: if mode == Mode::NativeXdp { XDP_FLAGS_DRV_MODE } else { XDP_FLAGS_SKB_MODE },
@@ -348,7 +366,7 @@ fn create_link(index: u32, program: BorrowedFd<'_>, mode: Mode) -> Result<OwnedF
         return Err(Errno::from_raw(-link));
     }
     // SAFETY: the call made this descriptor, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(link) })
+    Ok(Link(unsafe { OwnedFd::from_raw_fd(link) }))
 }
 
 /// Sets an element. libbpf-rs would not tell a full map from other errors.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is bound to happen.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Frames on their way at a time: half of what veth holds.
 const WINDOW: u32 = 128;
 
@@ -37,7 +37,7 @@ pub(crate) fn conforms(here: &mut impl Port, there: &mut impl Port) {
 }
 
 /// Receives until there is a frame, sleeping in between.
-fn await_frames(port: &mut impl Port, into: &mut Vec<Frame>) {
+pub(crate) fn await_frames(port: &mut (impl Port + ?Sized), into: &mut Vec<Frame>) {
     let (waker, start) = (Waker::new().unwrap(), Instant::now());
     while port.receive(into, 64) == 0 {
         assert!(

@@ -5,7 +5,7 @@ mod frames;
 mod link;
 mod shared;
 
-use conformance::conforms;
+use conformance::{await_frames, conforms};
 use datapath::port::af_packet::{AfPacketConfig, AfPacketPort};
 use datapath::port::af_xdp::{AfXdpConfig, AfXdpPort};
 use datapath::port::capture::Capture;
@@ -131,10 +131,8 @@ fn what_is_lent_stays_when_its_port_is_closed() {
             let sent = frame(number, 1000, false);
             assert!(there.send_copy(&sent));
             there.flush().unwrap();
-            let (waker, mut frames) = (datapath::port::Waker::new().unwrap(), Vec::new());
-            while here.receive(&mut frames, 1) == 0 {
-                here.wait(&waker, std::time::Duration::from_secs(1)).unwrap();
-            }
+            let mut frames = Vec::new();
+            await_frames(here, &mut frames);
             let mut read = InPlace::new(vec![0; 1000].into());
             here.lend(frames.remove(0), 0..1000, &mut read, 0).unwrap();
             (read, sent)
@@ -142,9 +140,9 @@ fn what_is_lent_stays_when_its_port_is_closed() {
         let (mut here, program) = af_xdp(ENDS[0], AttachMode::Native);
         let by_xdp = lend(&mut here, 1);
         drop((here, program));
-        let (mut again, _program) = af_xdp(ENDS[0], AttachMode::Native);
+        let (mut again, program) = af_xdp(ENDS[0], AttachMode::Native);
         let by_next = lend(&mut again, 2);
-        drop(again);
+        drop((again, program));
         let mut here = af_packet(ENDS[0]);
         let by_packet = lend(&mut here, 3);
         drop(here);
