@@ -41,7 +41,9 @@ fn a_link_that_went_and_came_is_told_as_both() {
     tests::in_network_namespace(|| {
         tests::veth_pair("xfcoe0", "san0", 2500);
         let mut link = LinkWatch::open("xfcoe0").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
         while link.change() != Some(true) {
+            assert!(Instant::now() < deadline, "it never came up");
             thread::sleep(Duration::from_millis(1));
         }
         let set = |state| drop(tests::ip(&["link", "set", "san0", state]));

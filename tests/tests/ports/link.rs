@@ -5,9 +5,10 @@ use datapath::port::af_xdp::{AfXdpConfig, AfXdpPort};
 use datapath::port::xdp::{AttachMode, XdpProgram};
 use std::os::fd::AsFd;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use xdp_prog::SLOTS_PER_QUEUE;
 
+use super::conformance::PATIENCE;
 use super::frames::MAC;
 
 /// The interfaces' names.
@@ -37,7 +38,9 @@ pub(crate) fn on_a_link_with_queues(count: usize, test: impl FnOnce() + Send) {
 
 /// Waits until the kernel has noticed that both ends are up; before, a packet socket's frames go nowhere.
 pub(crate) fn await_carrier() {
+    let start = Instant::now();
     while tests::ip(&["-oneline", "link"]).matches("state UP").count() < ENDS.len() {
+        assert!(start.elapsed() < PATIENCE, "{}", tests::ip(&["link"]));
         thread::sleep(Duration::from_millis(5));
     }
 }

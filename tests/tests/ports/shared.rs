@@ -1,6 +1,6 @@
 //! Several ports on one queue, each for a core.
 
-use super::conformance::drain;
+use super::conformance::{PATIENCE, drain};
 use super::frames::{MAC, frame};
 use super::link::{ENDS, af_packet, on_a_link, on_a_link_with_queues};
 use datapath::port::nic::{Nic, NicConfig, NicKind, NicPort};
@@ -10,8 +10,6 @@ use fc::wire::MacAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is bound to happen.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Frames on their way at a time: half of what veth holds.
 const WINDOW: u16 = 128;
 /// Where the OX_ID is in an untagged frame: behind Ethernet and FCoE headers and 16 bytes of the FC header.
@@ -126,7 +124,9 @@ fn ask_and_echo(queues: u32) {
     let (_other, echoes) = open_queues(ENDS[1], queues, 2);
     let echo = |mut port: NicPort| {
         let (mut frames, waker, mut echoed) = (Vec::<Frame>::new(), Waker::new().unwrap(), 0);
+        let start = Instant::now();
         while echoed < ROUNDS * 16 {
+            assert!(start.elapsed() < 3 * PATIENCE, "{echoed} were echoed: {:?}", port.counters());
             if port.receive(&mut frames, 64) == 0 {
                 port.wait(&waker, Duration::from_millis(100)).unwrap();
             }
