@@ -10,8 +10,9 @@ use std::process::Command;
 ///
 /// datapath and control meet in initiator only; export knows no Fibre Channel; san is a peer that nobody else's
 /// mistakes can reach; nobody uses tests, and only they use bench.
-const MAY_USE: [(&str, &[&str]); 10] = [
-    ("fc", &[]),
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("fc-crc", &[]),
+    ("fc", &["fc-crc"]),
     ("xdp-prog", &[]),
     ("datapath", &["fc", "xdp-prog"]),
     ("control", &["fc"]),

@@ -2,7 +2,7 @@
 
 use super::case::Kind;
 use super::rig::BATCH;
-use fc::wire::crc::fc_crc;
+use fc::wire::fc_crc;
 use fc::wire::header::{HEADER_LEN, MAX_PAYLOAD_LEN};
 use std::hint::black_box;
 use std::time::Instant;

@@ -70,7 +70,7 @@ const KERNEL: [(&str, &[&str]); 11] = [
 
 /// The same of functions of programs.
 const PROGRAMS: [(&str, &[&str]); 3] = [
-    ("CRC", &["crc32fast"]),
+    ("CRC", &["crc32fast", "fc_crc"]),
     ("copying and clearing", &["__memmove", "__memcpy", "__memset", "memcpy", "memmove", "memset"]),
     ("reading the clock", &["clock_gettime", "__vdso_clock", "std::time", "<std::sys::pal::unix::time"]),
 ];

@@ -113,7 +113,7 @@ impl NexusEntry {
         write(&mut buffer[payload_at..fill_at]);
         buffer[fill_at..fill_at + fill_len].fill(0);
         let (covered, epilogue) = buffer[header_at..].split_at_mut(HEADER_LEN + payload_len + fill_len);
-        epilogue[..4].copy_from_slice(&fc::wire::crc::fc_crc(covered).to_le_bytes());
+        epilogue[..4].copy_from_slice(&fc::wire::fc_crc(covered).to_le_bytes());
         let eof = if fields.f_ctl.has(FCtl::END_SEQUENCE) { Eof::T } else { Eof::N };
         epilogue[4..].copy_from_slice(&[eof.0, 0, 0, 0]);
         len

@@ -11,8 +11,8 @@
 //! There is no length field: the end of the packet is the end of the frame, and a frame that somebody padded
 //! is lost. The shortest one is 60 bytes, so that nobody needs to pad it.
 
-use super::crc::fc_crc;
 use super::ethernet::{self, EthernetHeader};
+use super::fc_crc;
 use super::header::{FcHeader, HEADER_LEN, MAX_PAYLOAD_LEN, MIN_MAX_PAYLOAD_LEN};
 use super::{MacAddr, WireError};
 use core::fmt;

@@ -7,7 +7,6 @@
 
 pub mod address;
 pub mod bls;
-pub mod crc;
 pub mod ct;
 pub mod els;
 pub mod error;
@@ -20,6 +19,7 @@ pub mod scsi;
 
 pub use address::{FcId, MacAddr, Wwn};
 pub use error::WireError;
+pub use fc_crc::fc_crc;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
