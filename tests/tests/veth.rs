@@ -200,6 +200,67 @@ fn move_blocks(disk: &Disk, blocks: Range<u64>) {
     }
 }
 
+/// Gives the calling thread a /sys that shows the interfaces of its namespace.
+fn mount_own_sys() {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none).unwrap();
+}
+
+/// Reads of `blocks` blocks, `depth` at a time, until there is something.
+fn read_until(disk: &Disk, blocks: usize, depth: usize, is_there: impl Fn() -> bool) {
+    let mut queue = disk.queue(depth).unwrap();
+    let (start, mut reads) = (Instant::now(), 0);
+    while !is_there() {
+        assert!(start.elapsed() < LOGIN, "after {reads} reads of {blocks} blocks");
+        for _ in 0..256 {
+            if queue.outstanding() == depth {
+                queue.kick();
+                queue.wait(Duration::from_secs(1)).unwrap();
+            }
+            if let Some(done) = queue.poll() {
+                done.result.unwrap();
+            }
+            if queue.outstanding() < depth {
+                let lba = reads % 64 * blocks as u64;
+                queue.submit(reads, Request::Read { lba, buffer: vec![0; blocks * 512].into() }).unwrap();
+                reads += 1;
+            }
+        }
+    }
+}
+
+/// The kernel receives on the core's CPU for as long as reads are long, and there are several; also where /sys is another
+/// namespace's.
+#[test]
+fn frames_of_long_reads_are_received_by_the_cores_cpu() {
+    if !have_root() {
+        return;
+    }
+    in_network_namespace(|| {
+        veth_pair(OURS, SANS, MTU);
+        let _san = RunningSan::start(&SanConfig::default(), NicKind::AfXdp);
+        let initiator = Initiator::start(Config { cores: vec![Some(1)], ..Config::new(OURS) }).unwrap();
+        let disk = only_disk(&initiator);
+        mount_own_sys();
+        let receives = || {
+            let path = format!("/sys/class/net/{OURS}/queues/rx-0/rps_cpus");
+            std::fs::read_to_string(path).unwrap().trim_end().ends_with('2')
+        };
+        assert!(!receives());
+        read_until(&disk, 128, 8, receives);
+        move_data(&disk);
+        read_until(&disk, 8, 1, || !receives());
+        read_until(&disk, 512, 32, receives);
+        let counters = initiator.report().unwrap().counters;
+        assert_eq!((counters.lost, counters.failed), (0, 0), "{counters:?}");
+        drop(disk);
+        initiator.stop();
+        assert!(!receives());
+    });
+}
+
 /// A veth's queue can't be driven by who polls it, of kernels since 6.14, and huge pages may be missing: both are tried, and
 /// data moves. Interrupts are deferred only for who polls: else each frame would wait for 200 us.
 #[test]
@@ -208,11 +269,7 @@ fn a_core_that_would_drive_its_queue_leaves_the_interface_as_it_was() {
         return;
     }
     in_network_namespace(|| {
-        // What /sys shows of interfaces is of the namespace in which it was mounted.
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-        mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none).unwrap();
+        mount_own_sys();
         veth_pair(OURS, SANS, MTU);
         let setting = |file: &str| {
             let path = format!("/sys/class/net/{OURS}/{file}");

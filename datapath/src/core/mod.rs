@@ -10,6 +10,7 @@
 //! a pinned core; the simulation and the tests step it themselves.
 
 mod answers;
+mod bulk;
 mod consumers;
 mod control_link;
 mod deadlines;
@@ -33,6 +34,7 @@ pub use stats::{CoreReport, Counters, DropReason};
 
 use crate::consumer::{self, Consumer};
 use crate::port::{Frame, Port, Waker};
+use bulk::Bulk;
 use consumers::Consumers;
 use exchange::ExchangeTable;
 use fc::messages::{ToCore, TransportError, ox_id};
@@ -99,6 +101,7 @@ pub struct Core<P: Port> {
     /// The exchanges of a batch's frames: empty between two batches.
     ahead: Vec<u16>,
     queued_frames: usize,
+    bulk: Bulk,
     /// When to look at deadlines; `None` while there are none.
     next_look: Option<Instant>,
     /// Exchanges whose deadline has come: empty between two looks.
@@ -138,6 +141,7 @@ impl<P: Port> Core<P> {
             received: Vec::with_capacity(BATCH),
             ahead: Vec::with_capacity(BATCH),
             queued_frames: 0,
+            bulk: Bulk::default(),
             next_look: None,
             due: Vec::with_capacity(max_exchanges),
             next_turn: Instant::ZERO,

@@ -61,6 +61,9 @@ impl<P: Port> Core<P> {
     pub(super) fn receive(&mut self, now: Instant) -> bool {
         let mut frames = std::mem::take(&mut self.received);
         let count = self.port.receive(&mut frames, BATCH);
+        if let Some(is_bulk) = self.bulk.note(count, self.exchanges.open(), &self.counters) {
+            self.port.receive_on_this_cpu(is_bulk);
+        }
         if self.exchanges.open() > FEW_EXCHANGES {
             self.look_ahead(&frames);
         }

@@ -25,6 +25,7 @@ use super::lending::Lending;
 use super::napi::DeferredInterrupts;
 use super::region::Region;
 use super::socket::{interface_index, mtu, option};
+use super::steering::ReceiveSteering;
 use super::{Frame, FrameAccount, MAX_CHUNKS, Mode, Port, PortCounters, PortError, PortInfo, Waker};
 use fc::in_place::InPlace;
 use nix::sys::socket::{MsgFlags, recv};
@@ -148,6 +149,8 @@ pub struct AfXdpPort {
     busy_poll: BusyPolling,
     /// What the interface was set to for who polls it.
     deferred: Option<Arc<DeferredInterrupts>>,
+    /// Where the kernel receives, if that is for the port to say.
+    steering: Option<Box<ReceiveSteering>>,
 }
 
 /// Whether empty rings are worth a system call.
@@ -234,6 +237,7 @@ impl AfXdpPort {
             counters: PortCounters::default(),
             busy_poll: if config.busy_poll.is_some() { BusyPolling::Unknown } else { BusyPolling::Off },
             deferred: None,
+            steering: None,
         };
         port.refill(true);
         Ok(port)
@@ -242,6 +246,11 @@ impl AfXdpPort {
     /// The interface defers its interrupts, for as long as the driver may let itself be polled.
     pub(super) fn set_deferred(&mut self, deferred: Option<Arc<DeferredInterrupts>>) {
         self.deferred = deferred;
+    }
+
+    /// The port says where its queue's frames are received.
+    pub(super) fn set_steering(&mut self, steering: Option<ReceiveSteering>) {
+        self.steering = steering.map(Box::new);
     }
 
     /// Learns, with the first frame, whether there is a queue that we can poll.
@@ -438,6 +447,14 @@ impl Port for AfXdpPort {
         self.send_doorbell()?;
         self.reap();
         Ok(())
+    }
+
+    fn receive_on_this_cpu(&mut self, yes: bool) {
+        let Some(steering) = &mut self.steering else { return };
+        if let Err(error) = steering.receive_here(yes) {
+            tracing::info!(port = %self.info, %error, "frames are received by the CPU of who sends them");
+            self.steering = None;
+        }
     }
 
     fn wait(&mut self, waker: &Waker, timeout: Duration) -> io::Result<()> {

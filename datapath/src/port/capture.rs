@@ -210,6 +210,10 @@ impl<P: Port> Port for Capture<P> {
         self.port.flush()
     }
 
+    fn receive_on_this_cpu(&mut self, yes: bool) {
+        self.port.receive_on_this_cpu(yes);
+    }
+
     fn wait(&mut self, waker: &Waker, timeout: Duration) -> io::Result<()> {
         self.port.wait(waker, timeout)
     }

@@ -235,6 +235,10 @@ impl<P: Port> Port for FaultyPort<P> {
         self.port.flush()
     }
 
+    fn receive_on_this_cpu(&mut self, yes: bool) {
+        self.port.receive_on_this_cpu(yes);
+    }
+
     /// Ends when a frame that was held back is due, too.
     fn wait(&mut self, waker: &Waker, timeout: Duration) -> io::Result<()> {
         let until_due = self.poll_timeout().map_or(timeout, |due| due.since(self.now));

@@ -26,6 +26,8 @@ pub mod pcapng;
 pub mod prefetch;
 mod region;
 mod socket;
+mod steering;
+mod sysfs;
 mod waker;
 pub mod xdp;
 
@@ -270,6 +272,10 @@ pub trait Port {
     /// # Errors
     /// When the interface is gone. A link that is down only drops.
     fn flush(&mut self) -> io::Result<()>;
+
+    /// Has the kernel receive on the calling thread's CPU, or where it did when the port was opened. It is worth it for long
+    /// reads. Where there is no choice, as with every NIC, nothing happens.
+    fn receive_on_this_cpu(&mut self, _yes: bool) {}
 
     /// Sleeps until a frame can be received, `waker` is woken or `timeout` has passed, in whole milliseconds
     /// rounded up. May end early: look again.

@@ -5,9 +5,10 @@ use super::af_xdp::{AfXdpConfig, AfXdpPort, BusyPoll};
 use super::capture::Capture;
 use super::flow_rules::FlowRules;
 use super::napi::DeferredInterrupts;
-use super::socket::interface_index;
+use super::socket::{driver, interface_index};
+use super::steering::ReceiveSteering;
 use super::xdp::{AttachMode, MacMap, XdpError, XdpProgram};
-use super::{Frame, FrameAccount, MacFilter, Port, PortCounters, PortError, PortInfo, Waker};
+use super::{Frame, FrameAccount, MacFilter, Mode, Port, PortCounters, PortError, PortInfo, Waker};
 use fc::in_place::InPlace;
 use fc::messages::ox_id;
 use fc::wire::MacAddr;
@@ -159,6 +160,9 @@ impl Nic {
                 for port in &mut ports {
                     port.set_deferred(deferred.clone());
                 }
+                if let [port] = &mut ports[..] {
+                    port.set_steering(steering(&program, config.queues[0]));
+                }
                 (Some(program), ports.into_iter().map(NicPort::AfXdp).collect())
             }
         };
@@ -203,6 +207,20 @@ fn defer_interrupts(config: &NicConfig) -> Option<Arc<DeferredInterrupts>> {
         .map(Arc::new)
         .inspect_err(|error| {
             tracing::warn!(%interface, %error, "the interface can't defer its interrupts: they drive its queues");
+        })
+        .ok()
+}
+
+/// Where a veth's frames are received, which is for its only port to say. XDP is behind that in the generic mode only.
+fn steering(program: &XdpProgram, queue: u32) -> Option<ReceiveSteering> {
+    let interface = program.interface();
+    if program.mode() != Mode::GenericXdp || driver(interface).ok()? != "veth" {
+        return None;
+    }
+    let index = interface_index(interface).ok()?.cast_unsigned();
+    ReceiveSteering::of(interface, index, queue)
+        .inspect_err(|error| {
+            tracing::info!(%interface, %error, "frames are received by the CPU of who sends them");
         })
         .ok()
 }
@@ -348,6 +366,10 @@ impl Port for NicPort {
 
     fn flush(&mut self) -> io::Result<()> {
         either!(self, port => port.flush())
+    }
+
+    fn receive_on_this_cpu(&mut self, yes: bool) {
+        either!(self, port => port.receive_on_this_cpu(yes));
     }
 
     fn wait(&mut self, waker: &Waker, timeout: Duration) -> io::Result<()> {
