@@ -451,6 +451,7 @@ impl Port for AfXdpPort {
 
     fn receive_on_this_cpu(&mut self, yes: bool) {
         let Some(steering) = &mut self.steering else { return };
+        tracing::debug!(port = %self.info, here = yes, "has the kernel receive on this CPU, or not");
         if let Err(error) = steering.receive_here(yes) {
             tracing::info!(port = %self.info, %error, "frames are received by the CPU of who sends them");
             self.steering = None;
