@@ -36,9 +36,12 @@ impl Bulk {
     /// Notes a batch of received frames, and how many commands are out. Tells a change.
     #[inline]
     pub(super) fn note(&mut self, frames: usize, open: usize, counters: &Counters) -> Option<bool> {
+        if frames == 0 {
+            return None;
+        }
         self.frames += frames as u64;
-        self.batches += u64::from(frames > 0);
-        self.open += if frames > 0 { open as u64 } else { 0 };
+        self.batches += 1;
+        self.open += open as u64;
         if self.frames < WINDOW { None } else { self.look(counters) }
     }
 

@@ -23,12 +23,12 @@ pub(super) struct DeferredInterrupts {
 }
 
 impl DeferredInterrupts {
-    /// Has the interface defer its interrupts. `index` is its number in this thread's network namespace.
+    /// Has an interface of this thread's network namespace defer its interrupts.
     ///
     /// # Errors
     /// When its settings aren't there or may not be changed. Then they are as they were.
-    pub(super) fn set(interface: &str, index: u32) -> io::Result<Self> {
-        Self::set_in(InterfaceFolder::open(interface, index)?)
+    pub(super) fn set(interface: &str) -> io::Result<Self> {
+        Self::set_in(InterfaceFolder::open(interface)?)
     }
 
     fn set_in(folder: InterfaceFolder) -> io::Result<Self> {

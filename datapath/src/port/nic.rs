@@ -5,7 +5,7 @@ use super::af_xdp::{AfXdpConfig, AfXdpPort, BusyPoll};
 use super::capture::Capture;
 use super::flow_rules::FlowRules;
 use super::napi::DeferredInterrupts;
-use super::socket::{driver, interface_index};
+use super::socket::driver;
 use super::steering::ReceiveSteering;
 use super::xdp::{AttachMode, MacMap, XdpError, XdpProgram};
 use super::{Frame, FrameAccount, MacFilter, Mode, Port, PortCounters, PortError, PortInfo, Waker};
@@ -202,8 +202,7 @@ fn defer_interrupts(config: &NicConfig) -> Option<Arc<DeferredInterrupts>> {
     if !config.drive_queues {
         return None;
     }
-    let index = interface_index(interface).ok()?.cast_unsigned();
-    DeferredInterrupts::set(interface, index)
+    DeferredInterrupts::set(interface)
         .map(Arc::new)
         .inspect_err(|error| {
             tracing::warn!(%interface, %error, "the interface can't defer its interrupts: they drive its queues");
@@ -217,8 +216,7 @@ fn steering(program: &XdpProgram, queue: u32) -> Option<ReceiveSteering> {
     if program.mode() != Mode::GenericXdp || driver(interface).ok()? != "veth" {
         return None;
     }
-    let index = interface_index(interface).ok()?.cast_unsigned();
-    ReceiveSteering::of(interface, index, queue)
+    ReceiveSteering::of(interface, queue)
         .inspect_err(|error| {
             tracing::info!(%interface, %error, "frames are received by the CPU of who sends them");
         })

@@ -20,12 +20,12 @@ pub(super) struct ReceiveSteering {
 }
 
 impl ReceiveSteering {
-    /// That of a queue. `index` is the interface's number in this thread's network namespace.
+    /// That of a queue of an interface in this thread's network namespace.
     ///
     /// # Errors
     /// When the kernel has no such setting, or it can't be seen.
-    pub(super) fn of(interface: &str, index: u32, queue: u32) -> io::Result<Self> {
-        Self::in_folder(InterfaceFolder::open(interface, index)?, queue)
+    pub(super) fn of(interface: &str, queue: u32) -> io::Result<Self> {
+        Self::in_folder(InterfaceFolder::open(interface)?, queue)
     }
 
     fn in_folder(folder: InterfaceFolder, queue: u32) -> io::Result<Self> {

@@ -1,6 +1,7 @@
 //! What /sys has of an interface, in the network namespace of the thread that asks.
 #![allow(unsafe_code)]
 
+use super::socket::interface_index;
 use nix::errno::Errno;
 use std::fs::{self, File};
 use std::io;
@@ -16,12 +17,13 @@ pub(super) struct InterfaceFolder {
 }
 
 impl InterfaceFolder {
-    /// `index` is the interface's number in this thread's network namespace. Where `/sys` shows those of another one, it is
-    /// mounted anew, to no place that anybody sees, which wants CAP_SYS_ADMIN.
+    /// That of an interface in this thread's network namespace. Where `/sys` shows those of another one, it is mounted anew,
+    /// to no place that anybody sees, which wants CAP_SYS_ADMIN.
     ///
     /// # Errors
     /// When it isn't there, or `/sys` is another namespace's and can't be mounted.
-    pub(super) fn open(interface: &str, index: u32) -> io::Result<Self> {
+    pub(super) fn open(interface: &str) -> io::Result<Self> {
+        let index = interface_index(interface).map_err(io::Error::other)?.cast_unsigned();
         let in_sys = |sys: &Path| sys.join("class/net").join(interface);
         Self::at(&in_sys(Path::new("/sys")), index).or_else(|_| {
             let mount = mount_sysfs().map_err(|error| {
