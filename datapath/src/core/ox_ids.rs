@@ -43,7 +43,7 @@ pub(super) struct Qualified {
 /// A core's OX_IDs. They are given in turn, each as late as can be after its last use: a frame that was held back for
 /// long, or came twice, then finds nobody.
 pub(super) struct OxIds {
-    uses: Box<[Use]>,
+    uses: Box<[Use; ALL]>,
     /// A bit for each that may be given.
     free: Box<[u64; ALL / 64]>,
     free_count: usize,
@@ -64,7 +64,7 @@ impl OxIds {
         }
         let len = word.count_ones() as usize * (ALL / 64);
         Self {
-            uses: vec![Use::Free; ALL].into(),
+            uses: Box::new([Use::Free; ALL]),
             free: Box::new([word; ALL / 64]),
             free_count: len,
             len,

@@ -68,26 +68,31 @@ impl<P: Port> Core<P> {
             self.look_ahead(&frames);
         }
         for frame in frames.drain(..) {
-            let bytes = self.port.data(&frame);
-            let receiver = Receiver { exchanges: &mut self.exchanges, counters: &mut self.counters };
-            let mut for_control = None;
-            match receiver.handle(bytes) {
-                Ok(Event::ForControl) => for_control = Some(FromCore::Frame(bytes.into())),
-                Ok(Event::New(ref news)) => {
-                    self.keep(now, frame, news);
-                    continue;
-                }
-                Ok(ref event) => self.act(now, event),
-                Err(DropReason::NoExchange) => self.siblings.take(bytes, &mut self.counters),
-                Err(reason) => self.counters.drop_frame(reason),
-            }
-            self.port.release(frame);
-            if let Some(message) = for_control {
-                self.hand_to_control(message);
-            }
+            self.handle_frame(now, frame);
         }
         self.received = frames;
         count > 0
+    }
+
+    /// Does what a frame asks for, and gives it back to the port.
+    #[inline(always)]
+    fn handle_frame(&mut self, now: Instant, frame: Frame) {
+        let bytes = self.port.data(&frame);
+        let receiver = Receiver { exchanges: &mut self.exchanges, counters: &mut self.counters };
+        let mut for_control = None;
+        match receiver.handle(bytes) {
+            Ok(Event::Nothing) => {}
+            Ok(Event::Good(index, transferred)) => self.end_good(now, index, transferred),
+            Ok(Event::New(ref news)) => return self.keep(now, frame, news),
+            Ok(Event::ForControl) => for_control = Some(FromCore::Frame(bytes.into())),
+            Ok(ref event) => self.act(now, event),
+            Err(DropReason::NoExchange) => self.siblings.take(bytes, &mut self.counters),
+            Err(reason) => self.counters.drop_frame(reason),
+        }
+        self.port.release(frame);
+        if let Some(message) = for_control {
+            self.hand_to_control(message);
+        }
     }
 
     /// A frame of an exchange that another core has handed on.
@@ -129,7 +134,15 @@ impl<P: Port> Core<P> {
                 _ => {}
             }
         }
-        for index in self.ahead.drain(..).filter(|_| any_in_place) {
+        if any_in_place {
+            self.look_ahead_in_place(has_many_nexuses);
+        }
+        self.ahead.clear();
+    }
+
+    /// The same of reads in place, whose places are known only now.
+    fn look_ahead_in_place(&mut self, has_many_nexuses: bool) {
+        for &index in &self.ahead {
             let exchange = self.exchanges.get_mut(index);
             let Transfer::ReadInPlace(read) = &mut exchange.transfer else { continue };
             if (exchange.moved.contiguous() as usize) < read.len() {
@@ -140,13 +153,12 @@ impl<P: Port> Core<P> {
         }
     }
 
-    #[inline(always)]
     fn act(&mut self, now: Instant, event: &Event) {
         match *event {
             Event::Nothing => {}
+            Event::Good(index, transferred) => self.end(now, index, &Ended::good(transferred)),
             Event::Completed(index, ref ended) => self.end(now, index, ended),
             Event::BurstWanted(index) => self.bursts.push_back(index),
-            Event::Good(index, transferred) => self.end(now, index, &Ended::good(transferred)),
             Event::Concluded(index, Conclusion::Ended(ref ended)) => self.end(now, index, ended),
             Event::Concluded(index, Conclusion::Failed(error)) => {
                 self.confirm(index);

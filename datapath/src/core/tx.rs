@@ -182,10 +182,20 @@ impl<P: Port> Core<P> {
         is_last
     }
 
-    /// Ends a command with its target's answer. Its exchange is clean: no frame of it is on its way, unless something was
-    /// sent again.
-    #[inline(always)]
+    /// Ends a command with its target's answer.
     pub(super) fn end(&mut self, now: Instant, index: u16, ended: &Ended) {
+        self.end_inline(now, index, ended);
+    }
+
+    /// As [`Self::end`], of a command that ends as nearly all do.
+    #[inline(always)]
+    pub(super) fn end_good(&mut self, now: Instant, index: u16, transferred: u32) {
+        self.end_inline(now, index, &Ended::good(transferred));
+    }
+
+    /// The exchange is clean: no frame of it is on its way, unless something was sent again.
+    #[inline(always)]
+    fn end_inline(&mut self, now: Instant, index: u16, ended: &Ended) {
         self.counters.ended += 1;
         self.confirm(index);
         let exchange = self.exchanges.get(index);

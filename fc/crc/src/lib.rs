@@ -1,7 +1,9 @@
 //! The CRC of FC frames (FC-FS-3, 5.4): CRC-32 as in Ethernet.
 //!
-//! It is most of what a full frame costs a poll core, so it has a way of its own for CPUs that multiply 512 bits without
-//! carries at a time: 47 ns for 2136 bytes, where `crc32fast` takes 67. That does it on all others.
+//! It is most of what a full frame costs a poll core, and a fifth of what a command does. So full frames have a way of
+//! their own for CPUs that multiply 512 bits without carries at a time: 47 ns for 2136 bytes, where `crc32fast` takes 67;
+//! and so have short ones, for CPUs that do so with 64 bits: 13 to 14 ns for 48 to 64 bytes, in place of 16 to 20.
+//! `crc32fast` does it for all others.
 
 #![no_std]
 
@@ -9,18 +11,29 @@
 extern crate std;
 
 #[cfg(all(target_arch = "x86_64", any(test, feature = "std")))]
+mod lane;
+#[cfg(all(target_arch = "x86_64", any(test, feature = "std")))]
 mod polynomial;
+#[cfg(all(target_arch = "x86_64", any(test, feature = "std")))]
+mod short;
 #[cfg(all(target_arch = "x86_64", any(test, feature = "std")))]
 mod wide;
 
 /// The CRC of an FC frame from its header to its last fill byte. It stands on the wire in little-endian order.
 #[inline]
 pub fn fc_crc(frame: &[u8]) -> u32 {
-    #[cfg(all(target_arch = "x86_64", any(test, feature = "std")))]
-    if let Some(crc) = wide::crc(frame) {
-        return crc;
-    }
-    crc32fast::hash(frame)
+    by_multiplication(frame).unwrap_or_else(|| crc32fast::hash(frame))
+}
+
+#[cfg(all(target_arch = "x86_64", any(test, feature = "std")))]
+#[inline]
+fn by_multiplication(frame: &[u8]) -> Option<u32> {
+    if frame.len() <= short::MAX_LEN { short::crc(frame) } else { wide::crc(frame) }
+}
+
+#[cfg(not(all(target_arch = "x86_64", any(test, feature = "std"))))]
+const fn by_multiplication(_frame: &[u8]) -> Option<u32> {
+    None
 }
 
 #[cfg(test)]

@@ -17,6 +17,13 @@ pub(crate) const fn power(power: u32) -> i64 {
     (rest as i64) << 1
 }
 
+/// What the halves of 128 bits are worth so many bytes further on. The first half comes first, and so is worth 64 bits more;
+/// the product lies 32 bits off.
+pub(crate) const fn factors(bytes: usize) -> (i64, i64) {
+    let bits = 8 * bytes as u32;
+    (power(bits + 32), power(bits - 32))
+}
+
 /// The divisor, all 33 bits of it.
 pub(crate) const fn divisor() -> i64 {
     reverse_33(1 << 32 | DIVISOR as u64)

@@ -5,7 +5,8 @@
 //! is folded to 128 bits and divided.
 #![allow(unsafe_code)]
 
-use crate::polynomial::{divisor, power, quotient};
+use crate::lane;
+use crate::polynomial::factors;
 use core::arch::x86_64::*;
 use std::is_x86_feature_detected;
 
@@ -13,13 +14,11 @@ use std::is_x86_feature_detected;
 const VECTOR: usize = 64;
 /// Bytes that are folded at a time: as many multiplications as the CPU has under way.
 const BLOCK: usize = 4 * VECTOR;
-/// With fewer bytes, there are more zeros than it gains.
-const SHORTEST: usize = 128;
 
 /// The CRC, if the CPU can do it in this way, and the bytes are whole words: the CRC begins with one of ones, added to the first.
 #[inline]
 pub(crate) fn crc(bytes: &[u8]) -> Option<u32> {
-    if bytes.len() < SHORTEST || !bytes.len().is_multiple_of(4) || !is_there() {
+    if bytes.is_empty() || !bytes.len().is_multiple_of(4) || !is_there() {
         return None;
     }
     // SAFETY: the CPU has what the function is compiled for.
@@ -82,13 +81,6 @@ fn by<const BYTES: usize>() -> __m512i {
     _mm512_set4_epi64(high, low, high, low)
 }
 
-/// What the halves of 128 bits are worth so many bytes further on. The first half comes first, and so is worth 64 bits more;
-/// the product lies 32 bits off.
-const fn factors(bytes: usize) -> (i64, i64) {
-    let bits = 8 * bytes as u32;
-    (power(bits + 32), power(bits - 32))
-}
-
 #[target_feature(enable = "avx512f,vpclmulqdq")]
 fn fold(vector: __m512i, factors: __m512i) -> __m512i {
     let low = _mm512_clmulepi64_epi128(vector, factors, 0x00);
@@ -106,19 +98,5 @@ fn divide(vector: __m512i) -> u32 {
     let folded = _mm512_xor_si512(fold(vector, factors), _mm512_maskz_mov_epi64(0xc0, vector));
     let halves = _mm256_xor_si256(_mm512_castsi512_si256(folded), _mm512_extracti64x4_epi64(folded, 1));
     let lane = _mm_xor_si128(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
-
-    // To 96 bits and to 64.
-    let word = _mm_set_epi32(0, 0, 0, -1);
-    let factors = const { [power(64), power(128 - 32)] };
-    let factors = _mm_set_epi64x(factors[0], factors[1]);
-    let lane = _mm_xor_si128(_mm_clmulepi64_si128(lane, factors, 0x00), _mm_srli_si128(lane, 8));
-    let product = _mm_clmulepi64_si128(_mm_and_si128(lane, word), factors, 0x10);
-    let lane = _mm_xor_si128(product, _mm_srli_si128(lane, 4));
-
-    // Barrett's reduction: the quotient by a multiplication, then what is left.
-    let factors = const { [divisor(), quotient()] };
-    let factors = _mm_set_epi64x(factors[0], factors[1]);
-    let quotient = _mm_clmulepi64_si128(_mm_and_si128(lane, word), factors, 0x00);
-    let product = _mm_clmulepi64_si128(_mm_and_si128(quotient, word), factors, 0x10);
-    !_mm_extract_epi32(_mm_xor_si128(lane, product), 1) as u32
+    lane::divide(lane)
 }
