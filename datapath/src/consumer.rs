@@ -4,7 +4,7 @@
 //! consumer that is silent for long the core keeps no look-out any more, and has it call.
 
 use crate::port::Waker;
-use fc::messages::{Action, Command, Completion, Transfer, TransportError};
+use fc::messages::{Action, Command, Completion, Ended, Transfer, TransportError};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -323,6 +323,14 @@ impl ConsumerPort {
     pub(crate) fn wake_up(&mut self) -> bool {
         self.silent_turns = 0;
         self.shared.rests.swap(false, Ordering::Relaxed)
+    }
+
+    /// As [`Self::complete`], of a command that has ended with GOOD, and leaves nothing of its transfer. The completion is made
+    /// where it goes: moved there, it would be read right after it was written in parts, for which the CPU waits.
+    #[inline(never)]
+    pub(crate) fn complete_good(&mut self, tag: u64, transferred: u32, transfer: &mut Transfer) -> bool {
+        let transfer = std::mem::replace(transfer, Transfer::None);
+        self.complete(Completion { tag, result: Ok(Ended::good(transferred)), transfer })
     }
 
     /// Hands a completion over, and says whether it is the first one since [`Self::wake`], which is due then. There is

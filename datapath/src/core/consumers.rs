@@ -45,6 +45,15 @@ impl Consumers {
         self.ports.get_mut(usize::from(number))?.as_mut()
     }
 
+    /// Whose command is out.
+    ///
+    /// # Panics
+    /// If nobody has that number: who has commands out stays attached.
+    #[inline(always)]
+    pub(super) fn of_command(&mut self, number: u16) -> &mut ConsumerPort {
+        self.get_mut(number).expect("a consumer with commands out stays attached")
+    }
+
     /// How many have their turn in this step: those that have called, too.
     pub(super) fn turns(&mut self) -> usize {
         self.hear_calls();

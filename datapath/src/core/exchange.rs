@@ -337,6 +337,11 @@ impl Exchange {
         self.phase != Phase::Free
     }
 
+    /// Whether nothing was asked about it, and nothing is to be said to its response.
+    pub(super) fn is_as_usual(&self) -> bool {
+        !self.is_recovered && !self.is_to_confirm && self.question.is_none()
+    }
+
     /// The question that is out about it.
     pub(super) fn question(&self) -> Option<Question> {
         self.question.map(|(_, question)| question)

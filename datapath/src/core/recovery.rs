@@ -335,7 +335,6 @@ impl<P: Port> Core<P> {
     }
 
     /// Its answer is of no interest any more, if a question about an exchange is out.
-    #[inline(always)]
     pub(super) fn forget_question(&mut self, now: Instant, index: u16) {
         let exchange = self.exchanges.get(index);
         if exchange.question().is_some() {

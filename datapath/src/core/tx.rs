@@ -184,18 +184,6 @@ impl<P: Port> Core<P> {
 
     /// Ends a command with its target's answer.
     pub(super) fn end(&mut self, now: Instant, index: u16, ended: &Ended) {
-        self.end_inline(now, index, ended);
-    }
-
-    /// As [`Self::end`], of a command that ends as nearly all do.
-    #[inline(always)]
-    pub(super) fn end_good(&mut self, now: Instant, index: u16, transferred: u32) {
-        self.end_inline(now, index, &Ended::good(transferred));
-    }
-
-    /// The exchange is clean: no frame of it is on its way, unless something was sent again.
-    #[inline(always)]
-    fn end_inline(&mut self, now: Instant, index: u16, ended: &Ended) {
         self.counters.ended += 1;
         self.confirm(index);
         let exchange = self.exchanges.get(index);
@@ -208,7 +196,30 @@ impl<P: Port> Core<P> {
         self.exchanges.free(index);
     }
 
+    /// As [`Self::end`], with GOOD and these bytes, as nearly all commands end.
     #[inline(always)]
+    pub(super) fn end_good(&mut self, now: Instant, index: u16, transferred: u32) {
+        let exchange = self.exchanges.get_mut(index);
+        if !exchange.is_as_usual() {
+            return self.end(now, index, &Ended::good(transferred));
+        }
+        assert!(exchange.has_command(), "a command ends twice");
+        if let Transfer::Write(_) = exchange.transfer {
+            exchange.burst = None;
+        }
+        self.counters.ended += 1;
+        let latency = now.since(exchange.started);
+        self.latency_ns.saturating_record(latency.as_nanos() as u64);
+        let entry = self.nexuses.get_mut(exchange.nexus).expect("an exchange that is open has its nexus");
+        entry.latency.note(latency);
+        let port = self.consumers.of_command(exchange.consumer);
+        if port.complete_good(exchange.tag, transferred, &mut exchange.transfer) {
+            self.with_news.push(exchange.consumer);
+        }
+        self.exchanges.free(index);
+    }
+
+    /// Gives a command back.
     pub(super) fn finish(&mut self, now: Instant, index: u16, result: Result<Ended, TransportError>) {
         self.forget_question(now, index);
         let exchange = self.exchanges.get_mut(index);
@@ -220,16 +231,13 @@ impl<P: Port> Core<P> {
         if result.is_err() {
             transfer.clear();
         }
-        let latency_ns = now.as_nanos().saturating_sub(exchange.started.as_nanos());
+        self.latency_ns.saturating_record(now.since(exchange.started).as_nanos() as u64);
         let (consumer, tag) = (exchange.consumer, exchange.tag);
-        self.latency_ns.saturating_record(latency_ns);
         self.complete(consumer, Completion { tag, result, transfer });
     }
 
-    #[inline(always)]
     fn complete(&mut self, consumer: u16, completion: Completion) {
-        let port = self.consumers.get_mut(consumer).expect("a consumer with commands out stays attached");
-        if port.complete(completion) {
+        if self.consumers.of_command(consumer).complete(completion) {
             self.with_news.push(consumer);
         }
     }
