@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
 use initiator::{Disk, DiskInfo};
-use report::{Report, Run, Verified};
+use report::{Report, Run, Stalls, Verified};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -122,10 +122,10 @@ pub(crate) fn run(args: &Io, output: &Output, interrupt: &Interrupt) -> anyhow::
         writeln!(io::stderr(), "xfcoe-bench: writing over bytes {start} to {end} of LUN {disk}")?;
     }
     let (runs, verified) = if args.verify {
-        let (runs, verified) = verified(args, &workload, &disk, output.json, interrupt)?;
+        let (runs, verified) = verified(args, &workload, &session, &disk, output.json, interrupt)?;
         (runs, Some(verified))
     } else {
-        (measure(args, &workload, &disk, &mut None, output.json, interrupt)?, None)
+        (measure(args, &workload, &session, &disk, &mut None, output.json, interrupt)?, None)
     };
     session.stop();
     output.print(&Report::new(&disk, args, &workload, &runs, verified))?;
@@ -191,6 +191,7 @@ fn workload(args: &Io, disk: &Disk) -> anyhow::Result<Workload> {
 fn verified(
     args: &Io,
     workload: &Workload,
+    session: &Session,
     disk: &Disk,
     json: bool,
     interrupt: &Interrupt,
@@ -208,7 +209,7 @@ fn verified(
     pass(writing, 0, &mut ledger)?;
     interrupt.check(|| format!("while {writing}"))?;
     disk.flush().context("flushing the pattern")?;
-    let runs = measure(args, workload, disk, &mut ledger, json, interrupt)?;
+    let runs = measure(args, workload, session, disk, &mut ledger, json, interrupt)?;
     let mut verified = Verified { reads: runs.iter().map(|run| run.measured.reads.len()).sum() };
     if workload.read_percent < 100 && !interrupt.is_raised() {
         verified.reads += pass("reading the pattern back", 100, &mut ledger)?;
@@ -220,6 +221,7 @@ fn verified(
 fn measure(
     args: &Io,
     workload: &Workload,
+    session: &Session,
     disk: &Disk,
     ledger: &mut Option<Ledger>,
     json: bool,
@@ -229,8 +231,9 @@ fn measure(
     for &iodepth in &args.iodepth {
         let workload = Workload { depth: iodepth.into(), ..workload.clone() };
         let work = || workload.run(disk, ledger, interrupt);
+        let before = Stalls::until_now(session);
         let measured = program::with_spinner(json, "measuring", work).context("measuring")?;
-        runs.push(Run { iodepth, measured });
+        runs.push(Run { iodepth, measured, stalls: Stalls::until_now(session).since(&before) });
         if interrupt.is_raised() {
             break;
         }

@@ -6,6 +6,7 @@ use clap::ValueEnum as _;
 use initiator::Disk;
 use serde::Serialize;
 use std::fmt;
+use xfcoe::session::Session;
 use xfcoe::workload::{Figures, Measured, Workload, round, table};
 
 /// All that was measured. Its JSON is one object; names end in their units.
@@ -27,6 +28,32 @@ pub(super) struct Report {
 pub(super) struct Run {
     pub(super) iodepth: u16,
     pub(super) measured: Measured,
+    pub(super) stalls: Stalls,
+}
+
+/// What a poll core was kept from its CPU, by others who want it or by a hypervisor: the longest latencies come of it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(super) struct Stalls {
+    /// How often, for a millisecond and more.
+    stalls: u64,
+    stalled_ms: f64,
+}
+
+impl Stalls {
+    /// Those of all cores since they run. A core that has stopped has none.
+    pub(super) fn until_now(session: &Session) -> Self {
+        let reports = session.ports.iter().filter_map(|port| port.initiator.report().ok());
+        let counters = reports.map(|report| (report.counters.stalls, report.counters.stalled_ns));
+        let (stalls, ns) = counters.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        Self { stalls, stalled_ms: ns as f64 / 1e6 }
+    }
+
+    pub(super) fn since(&self, before: &Self) -> Self {
+        Self {
+            stalls: self.stalls.saturating_sub(before.stalls),
+            stalled_ms: round((self.stalled_ms - before.stalled_ms).max(0.0), 1),
+        }
+    }
 }
 
 /// What was measured at a depth.
@@ -40,6 +67,8 @@ struct AtDepth {
     write: Option<Figures>,
     /// Of this whole process, user and system.
     cpu_us_per_io: f64,
+    #[serde(flatten)]
+    stalls: Stalls,
 }
 
 /// What was compared. One wrong byte would have ended it.
@@ -81,6 +110,7 @@ impl AtDepth {
             read: (workload.read_percent > 0).then(|| figures(reads)),
             write: (workload.read_percent < 100).then(|| figures(writes)),
             cpu_us_per_io: round(cpu.as_secs_f64() * 1e6 / ios as f64, 2),
+            stalls: run.stalls.clone(),
         }
     }
 
@@ -131,6 +161,12 @@ impl fmt::Display for Report {
             writeln!(f, "{lun}: {rw}, bs {bs_bytes}, iodepth {iodepth}{in_place}, {runtime_s:.1} s")?;
             writeln!(f, "{}", table(run.kinds()))?;
             writeln!(f, "CPU time  {:.2} us per I/O", run.cpu_us_per_io)?;
+            if let Stalls { stalls: stalls @ 1.., stalled_ms } = run.stalls {
+                writeln!(
+                    f,
+                    "stalls    {stalls} of the poll core, {stalled_ms:.1} ms: it was kept from its CPU"
+                )?;
+            }
         }
         match verified {
             Some(Verified { reads }) => writeln!(f, "verified  {reads} reads, every byte as written last"),
@@ -170,6 +206,7 @@ mod tests {
                 read: None,
                 write: Some(write),
                 cpu_us_per_io: 7.25,
+                stalls: Stalls { stalls: 2, stalled_ms: 9.1 },
             }],
             verified: Some(Verified { reads: 256 }),
         }
@@ -182,7 +219,7 @@ mod tests {
             "{\"lun\":\"20:00:02:fc:f0:00:01:01/0\",\"rw\":\"randwrite\",\"bs_bytes\":4096,\"in_place\":false,\
              \"offset_bytes\":0,\"size_bytes\":1048576,\"runs\":[{\"iodepth\":32,\"runtime_s\":0.5,\"read\":null,\"write\":{\"iops\":2000.0,\
              \"mb_s\":8.2,\"p50_us\":500.2,\"p90_us\":900.1,\"p99_us\":990.2,\"p999_us\":999.4,\"p9999_us\":1000.4,\
-             \"max_us\":1000.4},\"cpu_us_per_io\":7.25}],\"verified\":{\"reads\":256}}"
+             \"max_us\":1000.4},\"cpu_us_per_io\":7.25,\"stalls\":2,\"stalled_ms\":9.1}],\"verified\":{\"reads\":256}}"
         );
     }
 
@@ -194,7 +231,11 @@ mod tests {
         assert!(lines[4].starts_with("│ write ┆ 2000 ┆  8.2 ┆  500.2 ┆"), "{text}");
         assert_eq!(
             lines[6..],
-            ["CPU time  7.25 us per I/O", "verified  256 reads, every byte as written last"]
+            [
+                "CPU time  7.25 us per I/O",
+                "stalls    2 of the poll core, 9.1 ms: it was kept from its CPU",
+                "verified  256 reads, every byte as written last"
+            ]
         );
     }
 }

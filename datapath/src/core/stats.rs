@@ -1,8 +1,12 @@
 //! What a core counts.
 
 use crate::port::{PortCounters, PortInfo};
+use fc::time::Duration;
 use hdrhistogram::Histogram;
 use std::fmt;
+
+/// How long a turn takes that is no turn's work.
+const STALL: Duration = Duration::from_millis(1);
 
 /// Why a received frame was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,6 +136,11 @@ pub struct Counters {
     pub lent_bytes: u64,
     /// Bytes of write data sent.
     pub written_bytes: u64,
+    /// Turns of the core's thread that took a millisecond and more, which is more than it has to do in one: it was kept from
+    /// its CPU.
+    pub stalls: u64,
+    /// How long these took, in nanoseconds.
+    pub stalled_ns: u64,
 }
 
 impl Counters {
@@ -168,6 +177,17 @@ impl Counters {
             read_bytes: self.read_bytes + other.read_bytes,
             lent_bytes: self.lent_bytes + other.lent_bytes,
             written_bytes: self.written_bytes + other.written_bytes,
+            stalls: self.stalls + other.stalls,
+            stalled_ns: self.stalled_ns + other.stalled_ns,
+        }
+    }
+
+    /// Notes what a turn of the core's thread has taken.
+    #[inline]
+    pub(super) fn note_turn(&mut self, took: Duration) {
+        if took >= STALL {
+            self.stalls += 1;
+            self.stalled_ns += took.as_nanos() as u64;
         }
     }
 
@@ -211,6 +231,17 @@ impl CoreReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_turns_are_counted() {
+        let mut counters = Counters::default();
+        for us in [0, 1, 999, 1000, 8000] {
+            counters.note_turn(Duration::from_micros(us));
+        }
+        assert_eq!((counters.stalls, counters.stalled_ns), (2, 9_000_000));
+        let twice = counters.plus(&counters);
+        assert_eq!((twice.stalls, twice.stalled_ns), (4, 18_000_000));
+    }
 
     #[test]
     fn every_reason_has_its_counter() {

@@ -269,9 +269,12 @@ impl<P: Port> Loop<P> {
         let origin = std::time::Instant::now();
         let clock = || Instant::from_nanos(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX));
         let mut last_work = clock();
+        let mut last_turn = last_work;
         let mut spinning = Spinning::default();
         loop {
             let now = clock();
+            self.core.counters.note_turn(now.since(last_turn));
+            last_turn = now;
             if self.take_requests() {
                 return Ok(self.core.stop(now));
             }
@@ -291,6 +294,7 @@ impl<P: Port> Loop<P> {
                 spinning.sleeps(has_commands_out);
                 self.sleep(now)?;
                 last_work = clock();
+                last_turn = last_work;
             } else {
                 spinning.spins(has_commands_out);
                 std::hint::spin_loop();

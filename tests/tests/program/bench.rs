@@ -134,7 +134,7 @@ fn every_kind_of_io_is_measured_where_it_shall_be() {
         ["bs_bytes", "in_place", "lun", "offset_bytes", "runs", "rw", "size_bytes", "verified"]
     );
     let run = &report["runs"][0];
-    assert_eq!(keys(run), ["cpu_us_per_io", "iodepth", "read", "runtime_s", "write"]);
+    assert_eq!(keys(run), ["cpu_us_per_io", "iodepth", "read", "runtime_s", "stalled_ms", "stalls", "write"]);
     assert_eq!(
         keys(&run["read"]),
         ["iops", "max_us", "mb_s", "p50_us", "p90_us", "p9999_us", "p999_us", "p99_us"]

@@ -32,6 +32,9 @@ struct PortCounters {
     open_exchanges: usize,
     p50_us: u64,
     p99_us: u64,
+    /// How often a poll core was kept from its CPU for a millisecond and more.
+    stalls: u64,
+    stalled_ms: u64,
 }
 
 impl Status {
@@ -60,6 +63,8 @@ impl PortCounters {
             open_exchanges: report.open_exchanges,
             p50_us: quantile_us(0.5),
             p99_us: quantile_us(0.99),
+            stalls: counters.stalls,
+            stalled_ms: counters.stalled_ns / 1_000_000,
         })
     }
 }
@@ -84,12 +89,18 @@ impl fmt::Display for PortCounters {
             missed_frames,
             p50_us,
             p99_us,
+            stalls,
+            stalled_ms,
             ..
         } = self;
         write!(f, "{port}: {commands} commands, p50 {p50_us} us, p99 {p99_us} us; {failed_commands} failed")?;
-        writeln!(
+        write!(
             f,
             ", {lost_commands} lost, {aborts} aborted; {dropped_frames} frames dropped, {missed_frames} missed"
-        )
+        )?;
+        if *stalls > 0 {
+            write!(f, "; kept from its CPU {stalls} times, for {stalled_ms} ms")?;
+        }
+        writeln!(f)
     }
 }
