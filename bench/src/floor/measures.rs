@@ -5,10 +5,9 @@ use crate::link::{self, End};
 use anyhow::Context as _;
 use datapath::port::af_xdp::AfXdpConfig;
 use datapath::port::nic::NicPort;
+use datapath::port::steering::ReceiveSteering;
 use datapath::port::xdp::AttachMode;
 use fc::wire::MacAddr;
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::fs;
 use xfcoe::demo::two_cpus;
@@ -64,10 +63,9 @@ impl Way {
 
     fn open(&self, interface: &str, mac: MacAddr) -> anyhow::Result<End> {
         let config = AfXdpConfig { interface: interface.into(), ..self.config.clone() };
-        let end = End::open_queue(&config, self.attach, mac)?;
-        if !self.send_buffer
-            && let NicPort::AfXdp(port) = &end.port
-        {
+        let mut end = End::open_queue(&config, self.attach, mac)?;
+        let NicPort::AfXdp(port) = &mut end.port else { return Ok(end) };
+        if !self.send_buffer {
             let default = fs::read_to_string("/proc/sys/net/core/wmem_default")
                 .context("cannot ask how long a send buffer is")?;
             // The kernel counts its book-keeping, too, and doubles what it is told.
@@ -75,21 +73,13 @@ impl Way {
         }
         if !self.sender_receives {
             let (near, far) = two_cpus()?;
-            receive_on(interface, if mac == INITIATOR_MAC { near } else { far })?;
+            let cpu = if mac == INITIATOR_MAC { near } else { far }.context("there are no two CPUs")?;
+            let mut steering = ReceiveSteering::of(interface, config.queue)?;
+            steering.receive_on(Some(cpu)).context("cannot say which CPU receives")?;
+            port.set_steering(Some(steering));
         }
         Ok(end)
     }
-}
-
-/// Has the kernel do its part of receiving on this CPU (RPS). For a thread that is of no further use: it gets a /sys of its
-/// own, as that shows the interfaces of the namespace that it was mounted in.
-fn receive_on(interface: &str, cpu: Option<usize>) -> anyhow::Result<()> {
-    let cpu = cpu.context("there are no two CPUs")?;
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>)?;
-    let path = format!("/sys/class/net/{interface}/queues/rx-0/rps_cpus");
-    fs::write(&path, format!("{:x}", 1u64 << cpu)).with_context(|| format!("cannot write {path}"))
 }
 
 #[cfg(test)]

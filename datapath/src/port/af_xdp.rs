@@ -249,7 +249,7 @@ impl AfXdpPort {
     }
 
     /// The port says where its queue's frames are received.
-    pub(super) fn set_steering(&mut self, steering: Option<ReceiveSteering>) {
+    pub fn set_steering(&mut self, steering: Option<ReceiveSteering>) {
         self.steering = steering.map(Box::new);
     }
 

@@ -26,7 +26,7 @@ pub mod pcapng;
 pub mod prefetch;
 mod region;
 mod socket;
-mod steering;
+pub mod steering;
 mod sysfs;
 mod waker;
 pub mod xdp;

@@ -12,7 +12,7 @@ use std::io;
 /// Where a queue's frames are received. Dropping it has them received where they were before; if the process is killed, it
 /// stays.
 #[derive(Debug)]
-pub(super) struct ReceiveSteering {
+pub struct ReceiveSteering {
     folder: InterfaceFolder,
     file: String,
     before: String,
@@ -24,7 +24,7 @@ impl ReceiveSteering {
     ///
     /// # Errors
     /// When the kernel has no such setting, or it can't be seen.
-    pub(super) fn of(interface: &str, queue: u32) -> io::Result<Self> {
+    pub fn of(interface: &str, queue: u32) -> io::Result<Self> {
         Self::in_folder(InterfaceFolder::open(interface)?, queue)
     }
 
@@ -37,24 +37,33 @@ impl ReceiveSteering {
         Ok(Self { folder, file, before, is_changed: false })
     }
 
-    /// Has the calling thread's CPU receive, or the one that did before.
+    /// Has a CPU receive; without one, whoever did before.
+    ///
+    /// # Errors
+    /// When the setting may not be changed.
+    pub fn receive_on(&mut self, cpu: Option<usize>) -> io::Result<()> {
+        if let Some(cpu) = cpu {
+            self.folder.write(&self.file, &mask(cpu))?;
+        } else if self.is_changed {
+            self.folder.write(&self.file, &self.before)?;
+        }
+        self.is_changed = cpu.is_some();
+        Ok(())
+    }
+
+    /// Has the calling thread's CPU receive, or whoever did before.
     ///
     /// # Errors
     /// When the thread may run on several CPUs, or may not change the setting.
     pub(super) fn receive_here(&mut self, here: bool) -> io::Result<()> {
-        if here {
-            self.folder.write(&self.file, &mask(own_cpu()?))?;
-        } else if self.is_changed {
-            self.folder.write(&self.file, &self.before)?;
-        }
-        self.is_changed = here;
-        Ok(())
+        let cpu = if here { Some(own_cpu()?) } else { None };
+        self.receive_on(cpu)
     }
 }
 
 impl Drop for ReceiveSteering {
     fn drop(&mut self) {
-        if let Err(error) = self.receive_here(false) {
+        if let Err(error) = self.receive_on(None) {
             let Self { file, before, .. } = self;
             tracing::debug!(%file, %before, %error, "a setting of the interface stays changed, unless that is gone");
         }
