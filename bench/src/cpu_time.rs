@@ -1,10 +1,14 @@
 //! CPU time that processes and threads have used.
 
+use anyhow::{Context as _, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+
+/// What /proc counts CPU time in.
+const TICKS_PER_S: f64 = 100.0;
 
 /// CPU time that a process has used.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -26,6 +30,24 @@ impl CpuTime {
 
     pub(crate) fn total_s(self) -> f64 {
         self.user_s + self.system_s
+    }
+
+    /// Of a process, all its threads together (proc_pid_stat(5)).
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn of_process(pid: u32) -> anyhow::Result<Self> {
+        let path = format!("/proc/{pid}/stat");
+        let stat = fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {path}: is there a process with this number?"))?;
+        let ticks = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11));
+        let mut seconds = ticks.into_iter().flatten().map_while(|ticks| ticks.parse::<f64>().ok());
+        match (seconds.next(), seconds.next()) {
+            (Some(user), Some(system)) => {
+                Ok(Self { user_s: user / TICKS_PER_S, system_s: system / TICKS_PER_S })
+            }
+            _ => bail!("{path} says {stat}"),
+        }
     }
 
     /// Of this process, or of all its children that have ended and were waited for.

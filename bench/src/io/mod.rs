@@ -2,6 +2,7 @@
 
 mod report;
 
+use crate::cpu_time::CpuTime;
 use crate::page::Output;
 use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
@@ -61,6 +62,9 @@ pub(crate) struct Io {
     /// at the end if there were writes. This writes whatever --rw says
     #[arg(long)]
     verify: bool,
+    /// A process of this machine that is the target, such as `xfcoe san`: its CPU time is told, too
+    #[arg(long, value_name = "PID")]
+    target_pid: Option<u32>,
     /// Where the fabric is.
     #[command(flatten)]
     place: Place,
@@ -231,9 +235,15 @@ fn measure(
     for &iodepth in &args.iodepth {
         let workload = Workload { depth: iodepth.into(), ..workload.clone() };
         let work = || workload.run(disk, ledger, interrupt);
-        let before = Stalls::until_now(session);
+        let target_cpu = || args.target_pid.map(CpuTime::of_process).transpose().context("--target-pid");
+        let (stalls, target) = (Stalls::until_now(session), target_cpu()?);
         let measured = program::with_spinner(json, "measuring", work).context("measuring")?;
-        runs.push(Run { iodepth, measured, stalls: Stalls::until_now(session).since(&before) });
+        runs.push(Run {
+            iodepth,
+            measured,
+            stalls: Stalls::until_now(session).since(&stalls),
+            target_cpu: target_cpu()?.zip(target).map(|(now, before)| now.since(before)),
+        });
         if interrupt.is_raised() {
             break;
         }

@@ -1,6 +1,7 @@
 //! What came of it, for people and for programs.
 
 use super::Io;
+use crate::cpu_time::CpuTime;
 use crate::page::{Axis, Plot, Plots, Series};
 use clap::ValueEnum as _;
 use initiator::Disk;
@@ -29,6 +30,8 @@ pub(super) struct Run {
     pub(super) iodepth: u16,
     pub(super) measured: Measured,
     pub(super) stalls: Stalls,
+    /// Of the target's process, if it is known.
+    pub(super) target_cpu: Option<CpuTime>,
 }
 
 /// What a poll core was kept from its CPU, by others who want it or by a hypervisor: the longest latencies come of it.
@@ -67,6 +70,8 @@ struct AtDepth {
     write: Option<Figures>,
     /// Of this whole process, user and system.
     cpu_us_per_io: f64,
+    /// Of the target's. None without --target-pid.
+    target_cpu_us_per_io: Option<f64>,
     #[serde(flatten)]
     stalls: Stalls,
 }
@@ -104,12 +109,14 @@ impl AtDepth {
         let Measured { reads, writes, elapsed, cpu } = &run.measured;
         let figures = |latencies| Figures::new(workload.io_len, latencies, *elapsed);
         let ios = (reads.len() + writes.len()).max(1);
+        let us_per_io = |seconds| round(seconds * 1e6 / ios as f64, 2);
         Self {
             iodepth: run.iodepth,
             runtime_s: round(elapsed.as_secs_f64(), 3),
             read: (workload.read_percent > 0).then(|| figures(reads)),
             write: (workload.read_percent < 100).then(|| figures(writes)),
-            cpu_us_per_io: round(cpu.as_secs_f64() * 1e6 / ios as f64, 2),
+            cpu_us_per_io: us_per_io(cpu.as_secs_f64()),
+            target_cpu_us_per_io: run.target_cpu.map(|cpu| us_per_io(cpu.total_s())),
             stalls: run.stalls.clone(),
         }
     }
@@ -160,7 +167,11 @@ impl fmt::Display for Report {
             let (iodepth, runtime_s) = (run.iodepth, run.runtime_s);
             writeln!(f, "{lun}: {rw}, bs {bs_bytes}, iodepth {iodepth}{in_place}, {runtime_s:.1} s")?;
             writeln!(f, "{}", table(run.kinds()))?;
-            writeln!(f, "CPU time  {:.2} us per I/O", run.cpu_us_per_io)?;
+            write!(f, "CPU time  {:.2} us per I/O", run.cpu_us_per_io)?;
+            if let Some(target) = run.target_cpu_us_per_io {
+                write!(f, ", and {target:.2} us of the target's")?;
+            }
+            writeln!(f)?;
             if let Stalls { stalls: stalls @ 1.., stalled_ms } = run.stalls {
                 writeln!(
                     f,
@@ -206,6 +217,7 @@ mod tests {
                 read: None,
                 write: Some(write),
                 cpu_us_per_io: 7.25,
+                target_cpu_us_per_io: Some(6.5),
                 stalls: Stalls { stalls: 2, stalled_ms: 9.1 },
             }],
             verified: Some(Verified { reads: 256 }),
@@ -219,7 +231,7 @@ mod tests {
             "{\"lun\":\"20:00:02:fc:f0:00:01:01/0\",\"rw\":\"randwrite\",\"bs_bytes\":4096,\"in_place\":false,\
              \"offset_bytes\":0,\"size_bytes\":1048576,\"runs\":[{\"iodepth\":32,\"runtime_s\":0.5,\"read\":null,\"write\":{\"iops\":2000.0,\
              \"mb_s\":8.2,\"p50_us\":500.2,\"p90_us\":900.1,\"p99_us\":990.2,\"p999_us\":999.4,\"p9999_us\":1000.4,\
-             \"max_us\":1000.4},\"cpu_us_per_io\":7.25,\"stalls\":2,\"stalled_ms\":9.1}],\"verified\":{\"reads\":256}}"
+             \"max_us\":1000.4},\"cpu_us_per_io\":7.25,\"target_cpu_us_per_io\":6.5,\"stalls\":2,\"stalled_ms\":9.1}],\"verified\":{\"reads\":256}}"
         );
     }
 
@@ -232,7 +244,7 @@ mod tests {
         assert_eq!(
             lines[6..],
             [
-                "CPU time  7.25 us per I/O",
+                "CPU time  7.25 us per I/O, and 6.50 us of the target's",
                 "stalls    2 of the poll core, 9.1 ms: it was kept from its CPU",
                 "verified  256 reads, every byte as written last"
             ]

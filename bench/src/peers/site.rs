@@ -3,7 +3,6 @@
 use crate::cpu_time::CpuTime;
 use anyhow::{Context as _, bail, ensure};
 use nix::sys::resource::UsageWho;
-use std::fs;
 use std::io::Read as _;
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
@@ -21,9 +20,6 @@ pub(super) const SERVER_ADDRESS: &str = "10.0.0.2";
 /// How long a server may take to begin.
 const BEGIN: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-
-/// What /proc counts CPU time in.
-const TICKS_PER_S: f64 = 100.0;
 
 /// A namespace, and a thread in it that starts processes: the kernel kills those when the thread ends, so that none is
 /// left however this process ends.
@@ -148,18 +144,9 @@ impl Running {
         self.0.id()
     }
 
-    /// What CPU time it has used, all its threads together (proc_pid_stat(5)).
+    /// What CPU time it has used, all its threads together.
     pub(super) fn cpu_time(&self) -> anyhow::Result<CpuTime> {
-        let path = format!("/proc/{}/stat", self.0.id());
-        let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let ticks = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11));
-        let mut seconds = ticks.into_iter().flatten().map_while(|ticks| ticks.parse::<f64>().ok());
-        match (seconds.next(), seconds.next()) {
-            (Some(user), Some(system)) => {
-                Ok(CpuTime { user_s: user / TICKS_PER_S, system_s: system / TICKS_PER_S })
-            }
-            _ => bail!("{path} says {stat}"),
-        }
+        CpuTime::of_process(self.0.id())
     }
 }
 

@@ -64,7 +64,7 @@ impl OxIds {
         }
         let len = word.count_ones() as usize * (ALL / 64);
         Self {
-            uses: Box::new([Use::Free; ALL]),
+            uses: vec![Use::Free; ALL].try_into().expect("as many as there are"),
             free: Box::new([word; ALL / 64]),
             free_count: len,
             len,

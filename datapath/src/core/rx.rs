@@ -4,8 +4,8 @@
 //! held against OX_ID, S_ID, D_ID, RX_ID and the source MAC address. What fails a check is dropped and counted by
 //! its reason; what isn't FCP's and could be control's is copied to control.
 //!
-//! All that a good frame passes, up to its completion, is inlined by force: left to itself, the compiler makes calls of it
-//! that take a response 80 instructions.
+//! What a good frame passes, up to its completion, is inlined by force, and nothing else is: left to itself, or with more of
+//! it, the compiler makes calls that take a response 80 instructions.
 
 use super::exchange::{Burst, Exchange, ExchangeTable, Phase, Question};
 use super::in_place::{self, News};

@@ -196,7 +196,8 @@ impl<P: Port> Core<P> {
         self.exchanges.free(index);
     }
 
-    /// As [`Self::end`], with GOOD and these bytes, as nearly all commands end.
+    /// As [`Self::end`], with GOOD and these bytes, as nearly all commands end. The exchange is clean: no frame of it is on
+    /// its way, unless something was sent again.
     #[inline(always)]
     pub(super) fn end_good(&mut self, now: Instant, index: u16, transferred: u32) {
         let exchange = self.exchanges.get_mut(index);

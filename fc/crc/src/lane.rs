@@ -13,7 +13,7 @@ pub(crate) fn load(bytes: &[u8; LANE]) -> __m128i {
     _mm_set_epi64x(high, low)
 }
 
-/// What a lane is worth so many bytes further on, by [`factors`].
+/// What a lane is worth so many bytes further on, by their [`factors`](crate::polynomial::factors).
 #[target_feature(enable = "pclmulqdq")]
 pub(crate) fn fold(lane: __m128i, (low, high): (i64, i64)) -> __m128i {
     let factors = _mm_set_epi64x(high, low);

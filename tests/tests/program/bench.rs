@@ -28,7 +28,7 @@ fn io(arguments: &[&str]) -> Command {
 struct World {
     cable: Cable,
     folder: Folder,
-    _san: Killed,
+    san: Killed,
 }
 
 impl World {
@@ -41,7 +41,7 @@ impl World {
         let start =
             || xfcoe(&["san", "-i", SAN_INTERFACE, "-c", &config]).stdout(Stdio::null()).spawn().unwrap();
         let san = Killed(cable.san.run(start).unwrap());
-        Self { cable, folder, _san: san }
+        Self { cable, folder, san }
     }
 
     fn disk(&self) -> File {
@@ -107,6 +107,7 @@ fn what_can_not_be_measured_is_said_and_nothing_is_written() {
         (&[&*lun, "--size", "2k", "--rw", "write"], "2048 bytes of the LUN have no room for an I/O of 4096"),
         (&[&*lun, "--bs", "1g", "--rw", "write"], "--bs 1073741824 is more than the"),
         (&[&*beyond, "--timeout", "4", "--rw", "write"], &*format!("there are: {lun}")),
+        (&[&*lun, "--target-pid", "4194305", "--rw", "write"], "is there a process with this number?"),
     ] {
         let output = world.run(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -134,7 +135,19 @@ fn every_kind_of_io_is_measured_where_it_shall_be() {
         ["bs_bytes", "in_place", "lun", "offset_bytes", "runs", "rw", "size_bytes", "verified"]
     );
     let run = &report["runs"][0];
-    assert_eq!(keys(run), ["cpu_us_per_io", "iodepth", "read", "runtime_s", "stalled_ms", "stalls", "write"]);
+    assert_eq!(
+        keys(run),
+        [
+            "cpu_us_per_io",
+            "iodepth",
+            "read",
+            "runtime_s",
+            "stalled_ms",
+            "stalls",
+            "target_cpu_us_per_io",
+            "write"
+        ]
+    );
     assert_eq!(
         keys(&run["read"]),
         ["iops", "max_us", "mb_s", "p50_us", "p90_us", "p9999_us", "p999_us", "p99_us"]
@@ -147,15 +160,18 @@ fn every_kind_of_io_is_measured_where_it_shall_be() {
     assert_eq!((&run["write"], &report["verified"]), (&Value::Null, &Value::Null));
     assert!(run["read"]["iops"].as_f64().unwrap() > 100.0, "{report}");
     assert!(run["cpu_us_per_io"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(run["target_cpu_us_per_io"].is_null(), "{report}");
     assert_eq!(written(&world), 0..0);
 
-    let range = ["--offset", "1m", "--size", "2m", "--runtime", "1", "--json"];
+    let pid = world.san.0.id().to_string();
+    let range = ["--offset", "1m", "--size", "2m", "--runtime", "1", "--json", "--target-pid", &pid];
     let report = json(
         &world.run(&[&[&*lun(), "--rw", "write", "--bs", "64k", "--iodepth", "2"], &range[..]].concat()),
     );
     assert_eq!((&report["offset_bytes"], &report["size_bytes"]), (&(1 << 20).into(), &(2 << 20).into()));
     let run = &report["runs"][0];
     assert!(run["read"].is_null() && run["write"]["iops"].as_f64().unwrap() > 10.0, "{report}");
+    assert!(run["target_cpu_us_per_io"].as_f64().unwrap() > 0.0, "{report}");
     assert_eq!(written(&world), 1 << 20..3 << 20);
 
     let mix = ["--rw", "randrw", "--rwmixread", "80", "--iodepth", "8", "--verify"];
