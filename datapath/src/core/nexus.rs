@@ -8,27 +8,37 @@ use fc::time::Duration;
 use fc::wire::ethernet::{EtherType, EthernetHeader, MAX_HEADER_LEN};
 use fc::wire::fcoe::{Eof, PROLOGUE_LEN, SOF_OFFSET, Sof, frame_len};
 use fc::wire::header::{FCtl, FcHeader, FcType, HEADER_LEN, RCtl};
+use fc::wire::{FcId, MacAddr};
 use zerocopy::FromBytes;
 
 /// The longest front of a frame: Ethernet with a tag, FCoE.
 const MAX_FRONT_LEN: usize = MAX_HEADER_LEN + PROLOGUE_LEN;
 
-/// Bytes of a nexus that the end of a command touches: a cache line.
-const END_LEN: usize = 64;
-
-/// A nexus and what every frame to it starts with, in whole cache lines.
+/// A nexus, and what every frame to it starts with, in one cache line: there may be tens of thousands.
+#[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct NexusEntry {
     /// How long its commands take.
     pub(super) latency: Latency,
-    /// Its `e_d_tov` also says whether there is a nexus at all.
-    pub(super) nexus: Nexus,
-    /// What its answers to questions are worth.
-    pub(super) answers: Answers,
+    e_d_tov_ms: u32,
+    r_a_tov_ms: u32,
+    /// The most payload bytes in one frame.
+    pub(super) max_payload_len: u16,
+    /// As far as the start delimiter; the MAC address that frames go to, and answers come from, is the first of it.
+    front: [u8; MAX_FRONT_LEN],
+    ethernet_len: u8,
+    /// Our VN_Port.
+    pub(super) s_id: FcId,
+    /// The remote port.
+    pub(super) d_id: FcId,
+    /// Whether both sides agreed that lost sequences are asked for again, by SRR.
+    pub(super) retry: bool,
+    /// Whether both sides agreed to FCP_CONF.
+    pub(super) confirm: bool,
     /// Data of an exchange has come after the response that belongs to it.
     pub(super) is_reordered: bool,
-    front: [u8; MAX_FRONT_LEN],
-    ethernet_len: usize,
+    /// What its answers to questions are worth.
+    pub(super) answers: Answers,
 }
 
 /// What differs from frame to frame of a nexus.
@@ -53,20 +63,53 @@ impl NexusEntry {
             ethertype: EtherType::FCOE,
         };
         let mut front = [0; MAX_FRONT_LEN];
-        let ethernet_len = ethernet.emit(&mut front);
+        let ethernet_len = ethernet.emit(&mut front) as u8;
+        let ms = |time: Duration| u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
         Self {
-            nexus: *nexus,
             latency: Latency::default(),
-            answers: Answers::UNTRIED,
-            is_reordered: false,
+            e_d_tov_ms: ms(nexus.e_d_tov),
+            r_a_tov_ms: ms(nexus.r_a_tov),
+            max_payload_len: nexus.max_payload_len,
             front,
             ethernet_len,
+            s_id: nexus.s_id,
+            d_id: nexus.d_id,
+            retry: nexus.retry,
+            confirm: nexus.confirm,
+            is_reordered: false,
+            answers: Answers::UNTRIED,
         }
+    }
+
+    /// Whether both are made of the same nexus.
+    fn is_same(&self, other: &Self) -> bool {
+        let nexus = |entry: &Self| {
+            let addresses = (entry.front, entry.ethernet_len, entry.s_id, entry.d_id);
+            let terms =
+                (entry.max_payload_len, entry.e_d_tov_ms, entry.r_a_tov_ms, entry.retry, entry.confirm);
+            (addresses, terms)
+        };
+        nexus(self) == nexus(other)
+    }
+
+    /// Where its frames come from.
+    pub(super) fn peer_mac(&self) -> MacAddr {
+        MacAddr(*self.front.first_chunk().expect("it begins with an address"))
+    }
+
+    /// How long a sequence may take to be delivered; up to a millisecond more than was agreed.
+    pub(super) fn e_d_tov(&self) -> Duration {
+        Duration::from_millis(self.e_d_tov_ms.into())
+    }
+
+    /// How long a frame may live in the fabric; up to a millisecond more than was agreed.
+    pub(super) fn r_a_tov(&self) -> Duration {
+        Duration::from_millis(self.r_a_tov_ms.into())
     }
 
     /// How long its target may be silent before it is asked.
     pub(super) fn patience(&self) -> Duration {
-        self.latency.patience(self.nexus.e_d_tov)
+        self.latency.patience(self.e_d_tov())
     }
 
     /// Writes a whole frame to the front of `buffer` and gives its length.
@@ -83,22 +126,23 @@ impl NexusEntry {
         payload_len: usize,
         write: impl FnOnce(&mut [u8]),
     ) -> usize {
-        let len = frame_len(self.ethernet_len, payload_len);
+        let ethernet_len = usize::from(self.ethernet_len);
+        let len = frame_len(ethernet_len, payload_len);
         let buffer = &mut buffer[..len];
-        let header_at = self.ethernet_len + PROLOGUE_LEN;
+        let header_at = ethernet_len + PROLOGUE_LEN;
         let payload_at = header_at + HEADER_LEN;
         let fill_len = payload_len.next_multiple_of(4) - payload_len;
 
         // All of it, without a tag too: a copy of a length that is known is a few moves.
         buffer[..MAX_FRONT_LEN].copy_from_slice(&self.front);
         let sof = if fields.seq_cnt == 0 { Sof::I3 } else { Sof::N3 };
-        buffer[self.ethernet_len + SOF_OFFSET] = sof.0;
+        buffer[ethernet_len + SOF_OFFSET] = sof.0;
         let header = FcHeader::mut_from_bytes(&mut buffer[header_at..payload_at]).expect("exactly a header");
         *header = FcHeader {
             r_ctl: fields.r_ctl,
-            d_id: self.nexus.d_id,
+            d_id: self.d_id,
             cs_ctl: 0,
-            s_id: self.nexus.s_id,
+            s_id: self.s_id,
             fc_type: fields.fc_type,
             f_ctl: fields.f_ctl.with_fill_len(fill_len),
             seq_id: fields.seq_id,
@@ -140,8 +184,9 @@ impl NexusTable {
         while self.pages.len() <= page {
             self.pages.push(std::iter::repeat_with(|| None).take(PAGE_LEN).collect());
         }
-        let old = self.pages[page][usize::from(id.0) % PAGE_LEN].replace(NexusEntry::new(nexus));
-        old.is_some_and(|old| old.nexus != *nexus)
+        let new = NexusEntry::new(nexus);
+        let old = self.pages[page][usize::from(id.0) % PAGE_LEN].replace(new);
+        old.is_some_and(|old| !old.is_same(&new))
     }
 
     pub(super) fn remove(&mut self, id: NexusId) {
@@ -155,14 +200,9 @@ impl NexusTable {
         self.pages.len() * PAGE_LEN > FEW_NEXUSES
     }
 
-    /// Asks for all of a nexus.
+    /// Asks for a nexus.
     pub(super) fn prefetch(&self, index: u16) {
         self.place(index).into_iter().for_each(|place| prefetch(place, size_of_val(place)));
-    }
-
-    /// Asks for what the end of a command touches of its nexus.
-    pub(super) fn prefetch_for_end(&self, index: u16) {
-        self.place(index).into_iter().for_each(|place| prefetch(place, END_LEN));
     }
 
     /// Where a nexus is, or would be: not looked at.
@@ -182,17 +222,56 @@ impl NexusTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::mem::offset_of;
+    use fc::wire::ethernet::VlanTag;
+
+    const NEXUS: Nexus = Nexus {
+        s_id: FcId([1, 1, 1]),
+        d_id: FcId([1, 2, 1]),
+        source: MacAddr([0x0e, 0xfc, 0, 1, 1, 1]),
+        destination: MacAddr([2, 0, 0, 0, 0, 1]),
+        vlan: None,
+        max_payload_len: 2112,
+        e_d_tov: Duration::from_secs(2),
+        r_a_tov: Duration::from_secs(10),
+        retry: true,
+        confirm: false,
+    };
 
     #[test]
-    fn a_nexus_takes_little_memory() {
-        assert_eq!(size_of::<Option<NexusEntry>>(), 128);
+    fn a_nexus_is_one_line() {
+        assert_eq!(size_of::<Option<NexusEntry>>(), 64);
     }
 
     #[test]
-    fn the_end_of_a_command_touches_one_line() {
-        assert_eq!(offset_of!(NexusEntry, latency), 0);
-        let e_d_tov = offset_of!(NexusEntry, nexus) + offset_of!(Nexus, e_d_tov);
-        assert!(e_d_tov + size_of::<Duration>() <= END_LEN, "{e_d_tov}");
+    fn only_another_nexus_ends_commands() {
+        let others = [
+            Nexus { s_id: FcId([1, 1, 2]), ..NEXUS },
+            Nexus { d_id: FcId([1, 2, 2]), ..NEXUS },
+            Nexus { source: MacAddr([0x0e, 0xfc, 0, 1, 1, 2]), ..NEXUS },
+            Nexus { destination: MacAddr([2, 0, 0, 0, 0, 2]), ..NEXUS },
+            Nexus { vlan: Some(VlanTag::new(7, 3)), ..NEXUS },
+            Nexus { max_payload_len: 2048, ..NEXUS },
+            Nexus { e_d_tov: Duration::from_secs(1), ..NEXUS },
+            Nexus { r_a_tov: Duration::from_secs(9), ..NEXUS },
+            Nexus { retry: false, ..NEXUS },
+            Nexus { confirm: true, ..NEXUS },
+        ];
+        for other in others {
+            let mut table = NexusTable::default();
+            assert!(!table.set(NexusId(3), &NEXUS), "there was none");
+            table.get_mut(3).unwrap().is_reordered = true;
+            assert!(!table.set(NexusId(3), &NEXUS), "the same again");
+            assert!(!table.get(3).unwrap().is_reordered, "of which nothing is known any more");
+            assert!(table.set(NexusId(3), &other), "{other:?}");
+            assert_eq!(table.get(3).unwrap().peer_mac(), other.destination);
+        }
+    }
+
+    #[test]
+    fn times_are_rounded_up_to_what_is_kept() {
+        let entry = |e_d_tov| NexusEntry::new(&Nexus { e_d_tov, ..NEXUS });
+        assert_eq!(entry(Duration::from_nanos(2_000_001)).e_d_tov(), Duration::from_millis(3));
+        assert_eq!(entry(Duration::MAX).e_d_tov(), Duration::from_millis(u32::MAX.into()));
+        assert_eq!(entry(NEXUS.e_d_tov).e_d_tov(), NEXUS.e_d_tov);
     }
 }

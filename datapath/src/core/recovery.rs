@@ -77,7 +77,7 @@ impl<P: Port> Core<P> {
         let exchange = self.exchanges.get_mut(index);
         let moved = exchange.moved.contiguous();
         let entry = self.nexuses.get(exchange.nexus).expect("an exchange that is open has its nexus");
-        let e_d_tov = entry.nexus.e_d_tov;
+        let e_d_tov = entry.e_d_tov();
         let wait = if moved != exchange.seen || exchange.burst.is_some() {
             exchange.seen = moved;
             exchange.patience = entry.patience();
@@ -150,14 +150,14 @@ impl<P: Port> Core<P> {
         if !has_rx_id {
             entry.answers.note(standing != Standing::Unknown);
         }
-        if !has_rx_id && entry.nexus.retry {
+        if !has_rx_id && entry.retry {
             // By which the target is told what it is to send again.
             exchange.rx_id = rx_id;
         }
         let age = now.since(exchange.started);
         let is_believed =
-            entry.answers.conclusive_after(has_rx_id, entry.nexus.e_d_tov).is_some_and(|after| age >= after);
-        let (is_write, confirms) = (matches!(exchange.transfer, Transfer::Write(_)), entry.nexus.confirm);
+            entry.answers.conclusive_after(has_rx_id, entry.e_d_tov()).is_some_and(|after| age >= after);
+        let (is_write, confirms) = (matches!(exchange.transfer, Transfer::Write(_)), entry.confirm);
         let sent = exchange.moved.contiguous();
         // What moved after the question is news that the answer doesn't know.
         let is_current = sent == exchange.seen && exchange.burst.is_none();
@@ -172,7 +172,7 @@ impl<P: Port> Core<P> {
             // It doesn't work but wait, and how long that takes says nothing of it. Told twice, if it costs the command: a
             // target may take questions faster than data.
             Standing::Working { moved } if is_current && is_write && moved < sent && moved > 0 => {
-                if moved == exchange.told || entry.nexus.retry {
+                if moved == exchange.told || entry.retry {
                     return self.recover(now, index, standing);
                 }
                 exchange.told = moved;
@@ -236,8 +236,7 @@ impl<P: Port> Core<P> {
         exchange.error = error;
         exchange.patience = entry.patience();
         // BA_ACC is due within E_D_TOV. Write data without it may reach the disk for as long as a frame lives.
-        exchange.expires =
-            now + if exchange.has_sent_data() { entry.nexus.r_a_tov } else { entry.nexus.e_d_tov * 2 };
+        exchange.expires = now + if exchange.has_sent_data() { entry.r_a_tov() } else { entry.e_d_tov() * 2 };
         exchange.burst = None;
         exchange.transfer.clear();
         self.send_abort(now, index);
@@ -347,11 +346,9 @@ impl<P: Port> Core<P> {
     /// its own for where there is no frame to tell it by.
     fn reinstate(&mut self, now: Instant, rest: &Rest) {
         let Some(qualified) = &rest.qualified else { return };
-        let is_same = |entry: &&NexusEntry| {
-            (entry.nexus.s_id, entry.nexus.d_id) == (qualified.our_id, qualified.peer_id)
-        };
+        let is_same = |entry: &&NexusEntry| (entry.s_id, entry.d_id) == (qualified.our_id, qualified.peer_id);
         let Some(entry) = self.nexuses.get(qualified.nexus).filter(is_same) else { return };
-        let until = now + entry.nexus.r_a_tov;
+        let until = now + entry.r_a_tov();
         let Some(frame) = self.allocate() else { return };
         let Some(ox_id) = self.exchanges.notice(until) else { return self.port.release(frame) };
         let rrq = ElsRequest::Rrq(ExchangeIds::new(qualified.our_id, rest.ox_id, qualified.rx_id));
@@ -360,7 +357,7 @@ impl<P: Port> Core<P> {
     }
 
     fn r_a_tov(&self, nexus: u16) -> Duration {
-        self.nexuses.get(nexus).map_or(DEFAULT_R_A_TOV, |entry| entry.nexus.r_a_tov)
+        self.nexuses.get(nexus).map_or(DEFAULT_R_A_TOV, |entry| entry.r_a_tov())
     }
 
     /// An exchange is to be looked at by then.

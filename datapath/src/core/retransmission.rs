@@ -21,7 +21,7 @@ impl<P: Port> Core<P> {
     /// Whether the target of an exchange sends again what was lost.
     pub(super) fn can_ask_again(&self, index: u16) -> bool {
         let nexus = self.exchanges.get(index).nexus;
-        self.nexuses.get(nexus).is_some_and(|entry| entry.nexus.retry)
+        self.nexuses.get(nexus).is_some_and(|entry| entry.retry)
     }
 
     /// Whether data never came after its response, as far as is known.
@@ -69,7 +69,7 @@ impl<P: Port> Core<P> {
     /// so that nothing is done about a confirmation for which there is no frame.
     pub(super) fn confirm(&mut self, index: u16) {
         let exchange = self.exchanges.get(index);
-        let is_agreed = || self.nexuses.get(exchange.nexus).is_some_and(|entry| entry.nexus.confirm);
+        let is_agreed = || self.nexuses.get(exchange.nexus).is_some_and(|entry| entry.confirm);
         if !exchange.is_to_confirm || !is_agreed() {
             return;
         }

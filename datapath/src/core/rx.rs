@@ -130,7 +130,7 @@ impl<P: Port> Core<P> {
                     any_in_place = true;
                 }
                 // Nothing is missing, and this is the response.
-                _ if has_many_nexuses => self.nexuses.prefetch_for_end(exchange.nexus),
+                _ if has_many_nexuses => self.nexuses.prefetch(exchange.nexus),
                 _ => {}
             }
         }
@@ -148,7 +148,7 @@ impl<P: Port> Core<P> {
             if (exchange.moved.contiguous() as usize) < read.len() {
                 read.next_place().into_iter().for_each(|place| prefetch(place, 1));
             } else if has_many_nexuses {
-                self.nexuses.prefetch_for_end(exchange.nexus);
+                self.nexuses.prefetch(exchange.nexus);
             }
         }
     }

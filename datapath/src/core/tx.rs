@@ -87,9 +87,9 @@ impl<P: Port> Core<P> {
         let (index, exchange) = self.exchanges.allocate().expect("asked before the command was taken");
         exchange.phase = Phase::Open;
         exchange.nexus = command.nexus.0;
-        exchange.our_id = entry.nexus.s_id;
-        exchange.peer_id = entry.nexus.d_id;
-        exchange.peer_mac = entry.nexus.destination;
+        exchange.our_id = entry.s_id;
+        exchange.peer_id = entry.d_id;
+        exchange.peer_mac = entry.peer_mac();
         exchange.rx_id = UNASSIGNED_XID;
         exchange.next_seq_id = 1;
         exchange.moved.clear();
@@ -153,7 +153,7 @@ impl<P: Port> Core<P> {
         let exchange = self.exchanges.get_mut(index);
         let entry = self.nexuses.get(exchange.nexus).expect("an exchange with a burst has its nexus");
         let Transfer::Write(buffer) = &exchange.transfer else { unreachable!("only writes have bursts") };
-        let end = burst.end.min(burst.next + u32::from(entry.nexus.max_payload_len));
+        let end = burst.end.min(burst.next + u32::from(entry.max_payload_len));
         let is_last = end == burst.end;
         let last_flags = if is_last { FCtl::END_SEQUENCE | FCtl::TRANSFER_INITIATIVE } else { 0 };
         let fields = FrameFields {
