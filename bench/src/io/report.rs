@@ -34,7 +34,7 @@ pub(super) struct Run {
     pub(super) target_cpu: Option<CpuTime>,
 }
 
-/// What a poll core was kept from its CPU, by others who want it or by a hypervisor: the longest latencies come of it.
+/// How a poll core was kept from its CPU, by other threads or by a hypervisor: the longest latencies come of it.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(super) struct Stalls {
     /// How often, for a millisecond and more.
