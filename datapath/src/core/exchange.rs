@@ -37,8 +37,8 @@ pub(super) enum Phase {
     Aborting,
 }
 
-/// One exchange. A data frame touches its second line only; its start and its end the first one, too, which the CPU
-/// fetches with it.
+/// One exchange. A data frame touches its second line only; its start and its end the first one, too, which is
+/// prefetched with it.
 #[repr(C, align(128))]
 pub(super) struct Exchange {
     pub(super) tag: u64,

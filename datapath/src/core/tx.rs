@@ -182,7 +182,8 @@ impl<P: Port> Core<P> {
         is_last
     }
 
-    /// Ends a command with its target's answer.
+    /// Ends a command with its target's answer. Its exchange is clean: no frame of it is on its way, unless something was
+    /// sent again.
     pub(super) fn end(&mut self, now: Instant, index: u16, ended: &Ended) {
         self.counters.ended += 1;
         self.confirm(index);
@@ -196,8 +197,7 @@ impl<P: Port> Core<P> {
         self.exchanges.free(index);
     }
 
-    /// As [`Self::end`], with GOOD and these bytes, as nearly all commands end. The exchange is clean: no frame of it is on
-    /// its way, unless something was sent again.
+    /// As [`Self::end`], with GOOD and these bytes, as nearly all commands end.
     #[inline(always)]
     pub(super) fn end_good(&mut self, now: Instant, index: u16, transferred: u32) {
         let exchange = self.exchanges.get_mut(index);
